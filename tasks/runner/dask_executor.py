@@ -1,0 +1,87 @@
+"""Compute partitions on Dask workers: a cluster of this machine, or an existing scheduler.
+
+Only references and counts pass through the scheduler. A worker that dies costs its partition's work: the partition
+is tried again on another, and what is committed is found there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tasks.errors import StorageError
+from tasks.runner.runner import run_job
+from tasks.runner.stage import Job, Report, Stage
+from tasks.store.manifest import Part
+
+_TOPIC = "hardmine-progress"
+
+
+class DaskExecutor:
+    """An :class:`tasks.runner.runner.Executor` on Dask.
+
+    Args:
+        cluster: ``local``, or a scheduler's address (``tcp://host:port``).
+        workers: processes of a local cluster; ``None``: one for every eight cores.
+    """
+
+    def __init__(self, cluster: str = "local", workers: int | None = None) -> None:
+        import dask
+        from distributed import Client, LocalCluster
+
+        dask.config.set({"distributed.worker.daemon": True, "distributed.admin.log-format": "%(message)s"})
+        self._cluster: Any = None
+        if cluster == "local":
+            count = workers or max(1, cores() // 8)
+            self._cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                dashboard_address=None,
+                silence_logs=40,
+                memory_limit="auto",
+                env={"HARDMINE_WORKER_CORES": str(max(1, cores() // count))},
+            )
+            self._client = Client(self._cluster)
+        else:
+            try:
+                self._client = Client(cluster, timeout="20s")
+            except (OSError, TimeoutError) as error:
+                raise StorageError(f"cluster {cluster}: no Dask scheduler answers there", "start one, or set cluster: local") from error
+
+    def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
+        """See :class:`tasks.runner.runner.Executor`."""
+        from distributed import as_completed
+
+        self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["stage"] == stage.name else None)
+        futures = self._client.map(_run_on_worker, jobs, root=root, stage=stage, pure=False, key=stage.name)
+        try:
+            for future in as_completed(futures):
+                part = future.result()
+                future.release()
+                yield Part.model_validate_json(part)
+        finally:
+            self._client.cancel(futures)
+            self._client.unsubscribe_topic(_TOPIC)
+
+    def close(self) -> None:
+        """End the workers of a local cluster; leave a shared scheduler as it is."""
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_on_worker(job: Job, root: str, stage: Stage) -> str:
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def report(units: int) -> None:
+        worker.log_event(_TOPIC, {"stage": stage.name, "units": units})
+
+    return run_job(root, stage, job, report).model_dump_json()

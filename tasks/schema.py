@@ -1,0 +1,152 @@
+"""The tables' columns: names here are the contract between stages, audits and users.
+
+Scores are float32 and higher means more similar, for every source and teacher. A rank starts at 1 and is NULL where
+that source did not retrieve the document. Ties in a rank are broken by document id.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+DOCS = pa.schema(
+    [
+        ("doc_id", pa.string()),  # the user's
+        ("title", pa.string()),
+        ("text", pa.string()),
+        ("group_id", pa.string()),  # parent document, or NULL
+        ("position", pa.int64()),  # place in the source, from 0
+        ("input_hash", pa.string()),  # of the exact title and text
+        ("norm_hash", pa.string()),  # of the normalised text
+    ]
+)
+
+QUERIES = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("text", pa.string()),
+        ("answers", pa.list_(pa.string())),
+        ("group", pa.string()),
+        ("split", pa.string()),
+        ("position", pa.int64()),
+        ("input_hash", pa.string()),
+        ("norm_hash", pa.string()),
+    ]
+)
+
+QRELS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("relevance", pa.int32()),
+        ("fold", pa.int32()),  # 0 … 99, hash of (seed, query, doc)
+        ("doc_partition", pa.int32()),
+        ("doc_row", pa.int64()),
+    ]
+)
+
+REJECTED_INPUT = pa.schema(
+    [
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("reason", pa.string()),
+        ("content", pa.string()),  # the first 200 characters
+    ]
+)
+
+RETRIEVED = pa.schema(
+    [
+        ("query_row", pa.int64()),  # row of the query in its partition
+        ("doc_row", pa.int64()),  # row of the document in the part that was searched
+        ("score", pa.float32()),
+    ]
+)
+
+CANDIDATE_BASE = [
+    ("query_id", pa.string()),
+    ("doc_id", pa.string()),
+    ("query_row", pa.int64()),
+    ("doc_partition", pa.int32()),
+    ("doc_row", pa.int64()),
+    ("relevance", pa.int32()),  # NULL: unlabelled
+    ("is_positive", pa.bool_()),  # relevance reaches positive_min_grade
+    ("query_hash", pa.string()),  # input_hash of the query
+    ("doc_hash", pa.string()),  # input_hash of the document
+]
+
+
+def candidates(sources: list[str]) -> pa.Schema:
+    """Candidates of one round: the base columns, then rank and score of each source.
+
+    ``dense_score`` is filled in every row; other scores only where their source retrieved the document.
+    """
+    columns = list(CANDIDATE_BASE)
+    for source in sources:
+        columns += [(f"{source}_rank", pa.int32()), (f"{source}_score", pa.float32())]
+    return pa.schema(columns)
+
+
+PAIRS = pa.schema([("query_hash", pa.string()), ("doc_hash", pa.string()), ("logit", pa.float32())])
+
+FEATURES = [
+    ("copy_of", pa.string()),  # 'query', 'positive', or NULL: exact copy of one of them
+    ("norm_copy_of", pa.string()),  # the same by normalised text
+    ("positive_containment", pa.float32()),  # largest estimated shingle containment with a positive; 0 … 1
+]
+
+TEACHER = [
+    ("teacher_logit", pa.float32()),  # NULL: not scored
+    ("teacher_sigmoid", pa.float32()),
+    ("teacher_calibrated", pa.float32()),
+]
+
+STATISTICS = ("min", "mean", "max")
+
+
+def scored(sources: list[str]) -> pa.Schema:
+    """The scored table: candidates, features, the teacher's scores, and positive_* for each score column."""
+    base = list(candidates(sources))
+    columns = [*base, *(pa.field(*feature) for feature in FEATURES), *(pa.field(*teacher) for teacher in TEACHER)]
+    for score in score_columns(sources):
+        columns += [pa.field(f"positive_{score}_{statistic}", pa.float32()) for statistic in STATISTICS]
+    return pa.schema(columns)
+
+
+def score_columns(sources: list[str]) -> list[str]:
+    """The columns that rules may compare: each source's score, then the teacher's."""
+    return [f"{source}_score" for source in sources] + [name for name, _ in TEACHER]
+
+
+DECISIONS = pa.schema(
+    [
+        ("selection_id", pa.string()),
+        ("stage", pa.string()),
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("positive_id", pa.string()),  # NULL unless the recipe decides for each positive apart
+        ("decision", pa.string()),  # negative | positive | pseudo_positive | rejected | not_drawn | unscored
+        ("reason", pa.string()),  # the first of reasons
+        ("reasons", pa.list_(pa.string())),
+        ("survivor_rank", pa.int32()),
+        ("draw", pa.string()),
+        ("slot", pa.int32()),
+        ("weight", pa.float32()),
+    ]
+)
+
+ROWS = pa.schema(
+    [
+        ("selection_id", pa.string()),
+        ("stage", pa.string()),
+        ("epoch", pa.int32()),
+        ("row_no", pa.int64()),
+        ("query_id", pa.string()),
+        ("positive_id", pa.string()),
+        ("slot", pa.int32()),  # 0: the positive itself; 1 …: negatives
+        ("doc_id", pa.string()),
+        ("label", pa.float32()),
+        ("weight", pa.float32()),
+        ("query_row", pa.int64()),
+        ("doc_partition", pa.int32()),
+        ("doc_row", pa.int64()),
+    ]
+)

@@ -1,0 +1,1 @@
+"""Where everything lies: storage roots, content keys, manifests, pointers, tables."""

@@ -1,0 +1,135 @@
+"""An S3 prefix as a storage root, by s3fs: one put a file, conditional puts for pointers.
+
+Credentials come from the environment or the instance, never from settings. ``AWS_ENDPOINT_URL`` names another
+S3 server than Amazon's.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import override
+
+from tasks.errors import StorageError
+from tasks.store.storage import Storage, checked_copy
+
+_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+class S3Storage(Storage):
+    """Objects under ``s3://bucket/prefix``. See :class:`tasks.store.storage.Storage`."""
+
+    def __init__(self, root: str) -> None:
+        import s3fs
+
+        self.root = root.rstrip("/")
+        self._base = self.root.removeprefix("s3://")
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        options = {"endpoint_url": endpoint} if endpoint else {}
+        self._fs = s3fs.S3FileSystem(client_kwargs=options, use_listings_cache=False)
+        self._cache = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "objects"
+        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return S3Storage, (self.root,)
+
+    def _path(self, name: str) -> str:
+        return f"{self._base}/{name}"
+
+    def _error(self, doing: str, name: str, error: Exception) -> StorageError:
+        return StorageError(
+            f"cannot {doing} {self.root}/{name}: {error}", "check the endpoint, the bucket and the credentials in the environment"
+        )
+
+    @override
+    def read_bytes(self, name: str) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(self._path(name)))
+        except FileNotFoundError:
+            raise StorageError(f"{self.root}/{name} is missing", "run again: it is rebuilt from its inputs") from None
+        except Exception as error:
+            raise self._error("read", name, error) from error
+
+    @override
+    def put_file(self, name: str, local: Path) -> None:
+        try:
+            self._fs.put_file(str(local), self._path(name))
+        except Exception as error:
+            raise self._error("write", name, error) from error
+        local.unlink(missing_ok=True)
+
+    @override
+    def put_bytes(self, name: str, data: bytes) -> None:
+        try:
+            self._fs.pipe_file(self._path(name), data)
+        except Exception as error:
+            raise self._error("write", name, error) from error
+
+    @override
+    def size(self, name: str) -> int | None:
+        try:
+            return int(self._fs.info(self._path(name), refresh=True)["size"])
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise self._error("look at", name, error) from error
+
+    @override
+    def _names(self, prefix: str) -> list[str]:
+        found = self._fs.find(self._path(prefix), refresh=True)
+        return [path.removeprefix(f"{self._base}/") for path in found]
+
+    @override
+    def local_copy(self, name: str, size: int, checksum: str) -> Path:
+        target = self._cache / checksum
+        if not target.exists() or target.stat().st_size != size:
+            fetched = self._cache / f".{uuid.uuid4().hex}"
+            try:
+                self._fs.get_file(self._path(name), str(fetched))
+            except FileNotFoundError:
+                raise StorageError(f"{self.root}/{name} is missing", "run again: it is rebuilt from its inputs") from None
+            except Exception as error:
+                raise self._error("read", name, error) from error
+            fetched.replace(target)
+            checked_copy(self, name, size, checksum, verify=True)
+        return target
+
+    @override
+    def scratch(self) -> Path:
+        folder = self._cache.parent / "scratch"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @override
+    def read_pointer(self, name: str) -> tuple[bytes | None, str]:
+        # The tag is read before the content: if somebody moves the pointer in between, the tag is old and a move by it fails.
+        try:
+            tag = str(self._fs.info(self._path(name), refresh=True)["ETag"])
+            return bytes(self._fs.cat_file(self._path(name))), tag
+        except FileNotFoundError:
+            return None, ""
+        except Exception as error:
+            raise self._error("read", name, error) from error
+
+    @override
+    def move_pointer(self, name: str, data: bytes, token: str) -> bool:
+        condition = {"IfMatch": token} if token else {"IfNoneMatch": "*"}
+        try:
+            self._fs.call_s3("put_object", Bucket=self._bucket(), Key=self._object_key(name), Body=data, **condition)
+        except FileExistsError:
+            return False
+        except Exception as error:
+            if any(code in str(error) for code in _CONFLICT):
+                return False
+            raise self._error("write", name, error) from error
+        return True
+
+    def _bucket(self) -> str:
+        return self._base.split("/", 1)[0]
+
+    def _object_key(self, name: str) -> str:
+        return self._path(name).split("/", 1)[1]

@@ -1,0 +1,97 @@
+"""Storage roots: one small interface over a local folder or an S3 prefix.
+
+Files are immutable: each is put under its final name in one step. Pointers are the only names whose
+content changes, and they change by compare-and-swap. Only ``manifests/`` and ``leases/`` are listed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from tasks.errors import StorageError
+from tasks.store.keys import file_checksum
+
+LISTABLE = ("manifests/", "leases/")
+
+
+class Storage(ABC):
+    """A root under which relative names (``/`` between parts) hold bytes."""
+
+    root: str
+
+    @abstractmethod
+    def read_bytes(self, name: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            StorageError: there is no such file, or it cannot be read.
+        """
+
+    @abstractmethod
+    def put_file(self, name: str, local: Path) -> None:
+        """Make ``local``'s content visible as ``name``, whole or not at all. ``local`` is consumed."""
+
+    @abstractmethod
+    def put_bytes(self, name: str, data: bytes) -> None:
+        """Like :meth:`put_file`, from memory."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes in a file, ``None`` where there is none."""
+
+    @abstractmethod
+    def _names(self, prefix: str) -> list[str]:
+        """All file names under a prefix."""
+
+    @abstractmethod
+    def local_copy(self, name: str, size: int, checksum: str) -> Path:
+        """A local path with the content of an immutable file (the file itself for a local root)."""
+
+    @abstractmethod
+    def scratch(self) -> Path:
+        """A local folder for files that are about to be put."""
+
+    @abstractmethod
+    def read_pointer(self, name: str) -> tuple[bytes | None, str]:
+        """A pointer's content (``None``: not there) and the token to move it with."""
+
+    @abstractmethod
+    def move_pointer(self, name: str, data: bytes, token: str) -> bool:
+        """Set a pointer if it is still what ``token`` stands for; false: somebody else moved it."""
+
+    def list_names(self, prefix: str) -> list[str]:
+        """Sorted names under ``manifests/…`` or ``leases/…``; nothing else may be listed."""
+        if not prefix.startswith(LISTABLE):
+            raise ValueError(f"only {LISTABLE} may be listed, not {prefix!r}")
+        return sorted(self._names(prefix))
+
+
+def open_storage(root: str) -> Storage:
+    """The storage for a root: ``s3://bucket/prefix`` or a local folder (made if missing).
+
+    Raises:
+        StorageError: the folder cannot be made, or the scheme is unknown.
+    """
+    if root.startswith("s3://"):
+        from tasks.store.s3 import S3Storage
+
+        return S3Storage(root)
+    if "://" in root:
+        raise StorageError(f"root {root!r}: unknown scheme", "use a local folder or s3://bucket/prefix")
+    from tasks.store.local import LocalStorage
+
+    return LocalStorage(root)
+
+
+def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: bool = False) -> Path:
+    """A local copy whose size (and, if asked, checksum) is the recorded one.
+
+    Raises:
+        StorageError: the file is not what its manifest says.
+    """
+    path = storage.local_copy(name, size, checksum)
+    actual = path.stat().st_size
+    if actual != size or (verify and file_checksum(path) != checksum):
+        raise StorageError(f"{storage.root}/{name} is damaged ({actual} bytes, {size} recorded)", "delete it and run again")
+    return path

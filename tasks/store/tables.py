@@ -1,0 +1,72 @@
+"""Tables and arrays in committed files: deterministic bytes out, checked reads in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tasks.store.manifest import FileRecord, Part
+from tasks.store.storage import Storage, checked_copy
+
+ROW_GROUP = 65_536
+
+
+def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
+    """Write a table so that equal tables give equal bytes (one library version, no metadata of ours)."""
+    pq.write_table(table.replace_schema_metadata(None), path, compression="zstd", row_group_size=row_group, store_schema=False)
+
+
+def local_file(storage: Storage, record: FileRecord) -> Path:
+    """A local path with a committed file's content.
+
+    Raises:
+        StorageError: it is missing, or its size is not the recorded one.
+    """
+    return checked_copy(storage, record.path, record.bytes, record.checksum)
+
+
+def read_table(storage: Storage, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:
+    """A committed Parquet file as a table."""
+    return pq.read_table(local_file(storage, record), columns=list(columns) if columns else None, partitioning=None)
+
+
+def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:
+    """A committed ``.npy`` file, memory-mapped; never unpickled."""
+    array: NDArray[Any] = np.load(local_file(storage, record), mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def read_parts(storage: Storage, parts: Iterable[Part], name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One file of several parts, one after the other, in the parts' order."""
+    return pa.concat_tables([read_table(storage, part.file(name), columns) for part in parts])
+
+
+def take_texts(storage: Storage, parts: Sequence[Part], partition: NDArray[Any], row: NDArray[Any], columns: Sequence[str]) -> pa.Table:
+    """Rows of partitioned documents by address: a sorted semi-join, one document partition in memory at a time.
+
+    Args:
+        storage: the root.
+        parts: the document partitions, in order.
+        partition: int array, shape (n,): the part that each wanted row lies in.
+        row: int array, shape (n,): its row there.
+        columns: what to fetch from ``docs.parquet``.
+
+    Returns:
+        A table of n rows, in the order asked for.
+    """
+    if len(partition) == 0:
+        return read_table(storage, parts[0].file("docs.parquet"), columns).slice(0, 0)
+    order = np.lexsort((row, partition))
+    pieces = []
+    for number in np.unique(partition):
+        wanted = row[order][partition[order] == number]
+        pieces.append(read_table(storage, parts[int(number)].file("docs.parquet"), columns).take(pa.array(wanted)))
+    back = np.empty(len(order), dtype=np.int64)
+    back[order] = np.arange(len(order))
+    return pa.concat_tables(pieces).take(pa.array(back)).combine_chunks()
