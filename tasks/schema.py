@@ -128,7 +128,8 @@ DECISIONS = pa.schema(
         ("reasons", pa.list_(pa.string())),
         ("survivor_rank", pa.int32()),
         ("draw", pa.string()),
-        ("slot", pa.int32()),
+        ("slot", pa.int32()),  # place among the query's negatives, hardest first
+        ("label", pa.float32()),
         ("weight", pa.float32()),
     ]
 )

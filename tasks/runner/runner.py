@@ -84,7 +84,7 @@ def run_stage(context: Context, stage: Stage, jobs: Sequence[Job]) -> StageManif
     if missing:
         for part in context.executor().map(context.storage.root, stage, missing, lambda units: context.progress.advance(stage.name, units)):
             parts[part.key] = part
-    done = tuple(part for key in keys if (part := parts[key]) is not None)
+    done = tuple(committed for committed in map(parts.__getitem__, keys) if committed is not None)
     manifest = StageManifest(
         stage=stage.name,
         version=stage.version,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ from tasks.errors import StorageError
 from tasks.store.storage import Storage
 
 _TRIES = 50
+_WAIT = 0.2
 
 
 def read_pointer(storage: Storage, name: str) -> dict[str, Any] | None:
@@ -38,4 +41,5 @@ def update_pointer(storage: Storage, name: str, change: Callable[[dict[str, Any]
             return present
         if storage.move_pointer(path, json.dumps(wanted, indent=1, sort_keys=True).encode(), token):
             return wanted
+        time.sleep(random.uniform(0, _WAIT))
     raise StorageError(f"{storage.root}/{path}: {_TRIES} writers were faster", "run again when the other runs are done")

@@ -17,7 +17,7 @@ from typing_extensions import override
 from tasks.errors import StorageError
 from tasks.store.storage import Storage, checked_copy
 
-_CONFLICT = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+_CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "pre-conditions", "internal error", "412", "409")
 
 
 class S3Storage(Storage):
@@ -117,16 +117,24 @@ class S3Storage(Storage):
 
     @override
     def move_pointer(self, name: str, data: bytes, token: str) -> bool:
+        writer = uuid.uuid4().hex
+        place = {"Bucket": self._bucket(), "Key": self._object_key(name)}
         condition = {"IfMatch": token} if token else {"IfNoneMatch": "*"}
         try:
-            self._fs.call_s3("put_object", Bucket=self._bucket(), Key=self._object_key(name), Body=data, **condition)
-        except FileExistsError:
-            return False
+            self._fs.call_s3("put_object", Body=data, Metadata={"writer": writer}, **place, **condition)
         except Exception as error:
-            if any(code in str(error) for code in _CONFLICT):
-                return False
-            raise self._error("write", name, error) from error
+            if not isinstance(error, FileExistsError | FileNotFoundError) and not any(code in str(error) for code in _CONFLICT):
+                raise self._error("write", name, error) from error
+            # A put that was answered with an error and tried again finds its own first try in the way: ask who wrote.
+            return self._writer_of(place) == writer
         return True
+
+    def _writer_of(self, place: dict[str, str]) -> str | None:
+        try:
+            found = self._fs.call_s3("head_object", **place)
+        except FileNotFoundError:
+            return None
+        return str(found.get("Metadata", {}).get("writer"))
 
     def _bucket(self) -> str:
         return self._base.split("/", 1)[0]

@@ -1,0 +1,43 @@
+# Two commands do all on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+TORCH = torch==2.13.0
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help install quickstart test lint format lock clean
+
+help:  ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(READY)  ## make .venv from the lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; set PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+quickstart: install  ## mine the docstrings of the installed packages: the whole pipeline on real text
+	$(BIN)/hardmine quickstart
+
+test: install  ## all tests, no network
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+lint: install  ## style, types, architecture
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## mend style
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+lock: install  ## write requirements.lock anew (torch stays out: it is pinned above)
+	$(BIN)/pip-compile --quiet --upgrade --extra dev --unsafe-package torch --strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml
+
+clean:  ## remove the environment and all that was mined in it
+	rm -rf $(VENV) mining .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

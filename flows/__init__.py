@@ -1,0 +1,1 @@
+"""What runs: the Prefect flows and the command line. Wiring only."""

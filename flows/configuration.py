@@ -1,0 +1,89 @@
+"""Reading run.yaml: line numbers for errors, overrides from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tasks.errors import UsageError
+from tasks.settings import Location, explain
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
+    """Settings from a YAML file.
+
+    Args:
+        model: the settings' class.
+        path: the file.
+        overrides: ``key.sub=value`` strings; the value is YAML.
+
+    Raises:
+        UsageError: the file is missing or not YAML, or a setting is wrong; file, line and field are named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no such file", "give the path of a run.yaml; `hardmine mine --help` shows one") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise UsageError(f"{path}: not a text file ({error})", "give a run.yaml in UTF-8") from error
+    try:
+        values = yaml.safe_load(text)
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UsageError(
+            f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}", "mend the file's syntax at that line"
+        ) from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: settings must be a mapping of names to values", "start from the example in README.md")
+    for override in overrides:
+        _override(values, override)
+    return validate(model, values, lines, str(path))
+
+
+def validate(model: type[Model], values: dict[str, Any], lines: dict[Location, int] | None = None, file: str = "") -> Model:
+    """A settings object, or an error in a user's words."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(*explain(error, lines=lines, file=file)) from error
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise UsageError(f"--set {override}: expected key=value", "as in --set retrieve.dense.top_k=200")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {override}: the value is not valid YAML", "quote it") from error
+    *path, last = name.split(".")
+    place: Any = values
+    for step in path:
+        inner = place.get(step)
+        place[step] = dict(inner) if isinstance(inner, dict) else ({} if inner is None else {"name": inner} if step == "recipe" else {})
+        place = place[step]
+    place[last] = value
+
+
+def _lines(node: yaml.Node | None, location: Location = ()) -> dict[Location, int]:
+    """The line of each key, by its path."""
+    found: dict[Location, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*location, str(key.value))
+            found[here] = key.start_mark.line + 1
+            found |= _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            here = (*location, number)
+            found[here] = value.start_mark.line + 1
+            found |= _lines(value, here)
+    return found

@@ -1,0 +1,77 @@
+"""A recipe, composed: what it needs from a round, its rules, its draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field, model_validator
+
+from tasks.select.draws import Draw
+from tasks.select.rules import AnyRule
+from tasks.settings import Settings
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe may depend on besides its own settings."""
+
+    num_negatives: int
+    max_positives: int  # the most labelled positives that a query has
+
+
+class Needs(Settings):
+    """How deep a round must be for a recipe."""
+
+    sources: dict[str, int] = Field(default_factory=lambda: {"dense": 100}, description="Depth by source.")
+    teacher_depth: int = Field(0, ge=0, description="Ranks that must have a teacher score; 0: no teacher is needed.")
+
+
+class PseudoPositives(Settings):
+    """Unlabelled candidates that a score calls relevant become positives of their own."""
+
+    score: str = Field("teacher_sigmoid", pattern=r"^[a-z][a-z0-9_]*$")
+    above: float = 0.9
+    take: int = Field(1, ge=1, description="At most so many a query, best first.")
+
+
+class Recipe(Settings):
+    """How negatives are chosen from scored candidates."""
+
+    name: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    needs: Needs = Needs()
+    rules: tuple[AnyRule, ...] = ()
+    draws: tuple[Draw, ...] = (Draw(),)
+    rank_by: str = Field("dense_score", pattern=r"^[a-z][a-z0-9_]*$", description="Score that ranks survivors and orders slots.")
+    num_negatives: int = Field(5, ge=1, description="Negatives a query.")
+    pseudo_positives: PseudoPositives | None = None
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Recipe:
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules give the reason {twice[0]!r}: set `reason` on one of them")
+        draws = [(draw.stage, draw.name) for draw in self.draws]
+        if len(set(draws)) < len(draws):
+            raise ValueError("two draws of a stage have the same name: set `name` on one of them")
+        return self
+
+    @property
+    def per_positive(self) -> bool:
+        """Whether candidates are judged for each positive apart (some rule compares with the row's own)."""
+        return any(getattr(rule, "positive", "min") == "own" for rule in self.rules)
+
+    @property
+    def stages(self) -> list[str]:
+        """Training stages, in the order of the draws."""
+        return list(dict.fromkeys(draw.stage for draw in self.draws))
+
+    @property
+    def refuses_copies(self) -> bool:
+        """Whether exact and normalised copies of a positive and of the query are dropped."""
+        return any(rule.kind == "duplicate" and rule.match == "normalised" and len(rule.of) == 2 for rule in self.rules)
+
+    @property
+    def signatures(self) -> bool:
+        """Whether a rule needs the word-shingle signatures."""
+        return any(rule.kind == "near_duplicate" for rule in self.rules)

@@ -1,0 +1,1 @@
+"""One module a published method (or a family of one rule)."""

@@ -1,0 +1,39 @@
+"""FlagEmbedding's ``hn_mine``: random negatives from a range of ranks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.select.draws import Draw, Random
+from tasks.select.published import Published
+from tasks.select.recipe import Facts, Needs, Recipe
+from tasks.select.rules import AnyRule, Duplicate, RankRange
+
+
+class BGE(Published):
+    """Random negatives from ranks 10 to 210; documents retrieved at random fill what is missing."""
+
+    paper = "FlagEmbedding, scripts/hn_mine.py"
+    certainty = "code"
+    name: Literal["bge"] = "bge"
+    range_min: int = Field(10, ge=0)
+    range_max: int = Field(210, ge=1)
+
+    def compose(self, facts: Facts) -> Recipe:
+        """See :meth:`Published.compose`."""
+        exact: tuple[AnyRule, ...] = (Duplicate(match="exact"),) if not self.duplicates else ()
+        out_of_range = RankRange(source="dense", range_min=self.range_min, range_max=self.range_max, on_null="reject")
+        return Recipe(
+            name=self.name,
+            needs=Needs(sources={"dense": self.range_max, "random": facts.num_negatives}),
+            rules=(*self.copies(), *exact, out_of_range),
+            draws=(
+                Draw(name="range", order=Random()),
+                Draw(
+                    name="backfill", order=Random(), pool="random_rank IS NOT NULL AND dense_rank IS NULL", waive=("not_retrieved_dense",)
+                ),
+            ),
+            num_negatives=facts.num_negatives,
+        )
