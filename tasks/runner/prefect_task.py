@@ -44,13 +44,12 @@ def _prefect_task(stage: Stage, work: Callable[[], StageManifest]) -> Any:
         return {"stage": manifest.stage, "key": manifest.key}
 
     return task(
-        body,
         name=stage.name,
         task_run_name=f"{stage.name}-{{key}}",
         cache_key_fn=lambda _, parameters: f"{stage.name.replace('-', '_')}_{parameters['key']}",
         persist_result=True,
         result_serializer="json",
-    )
+    )(body)
 
 
 def _inside_flow() -> bool:

@@ -46,7 +46,8 @@ def rows_sql(stage: str, selection_id: str) -> str:
     return f"""
 WITH anchors AS (
   SELECT query_id, doc_id AS positive_id, row_number() OVER (ORDER BY u_row, query_id, doc_id) - 1 AS row_no
-  FROM (SELECT DISTINCT query_id, doc_id FROM decisions WHERE decision IN ('positive', 'pseudo_positive')) JOIN scored USING (query_id, doc_id)
+  FROM (SELECT DISTINCT query_id, doc_id FROM decisions WHERE decision IN ('positive', 'pseudo_positive'))
+  JOIN scored USING (query_id, doc_id)
 ), members AS (
   SELECT row_no, query_id, positive_id, 0 AS slot, positive_id AS doc_id, 1.0 AS label, 1.0 AS weight FROM anchors
   UNION ALL
@@ -72,15 +73,17 @@ def _judged(recipe: Recipe) -> str:
     labelled = "CASE WHEN relevance IS NOT NULL AND NOT is_positive THEN 'labelled' END"
     found = ", ".join([labelled, *(rule.sql() for rule in recipe.rules)])
     distinct = f"list_filter([{found}], lambda r: r IS NOT NULL)"
-    return f"SELECT *, CASE WHEN is_positive THEN [] ELSE list_filter({distinct}, lambda r, i: list_position({distinct}, r) = i) END::VARCHAR[] AS reasons FROM base"
+    once = f"list_filter({distinct}, lambda r, i: list_position({distinct}, r) = i)"
+    return f"SELECT *, CASE WHEN is_positive THEN [] ELSE {once} END::VARCHAR[] AS reasons FROM base"
 
 
 def _survivors(recipe: Recipe) -> str:
     survives = "(NOT is_positive AND len(reasons) = 0)"
     order = f"{quote_identifier(recipe.rank_by)} DESC NULLS LAST, doc_id"
     pseudo = _pseudo_positives(recipe)
-    return f"""SELECT *, CASE WHEN {survives} THEN row_number() OVER (PARTITION BY {ANCHOR}, {survives} ORDER BY {order}) END AS survivor_rank,
-  {pseudo} AS pseudo, NULL::VARCHAR AS drawn, NULL::FLOAT AS label, 1.0::FLOAT AS weight FROM judged"""
+    rank = f"row_number() OVER (PARTITION BY {ANCHOR}, {survives} ORDER BY {order})"
+    return f"""SELECT *, CASE WHEN {survives} THEN {rank} END AS survivor_rank, {pseudo} AS pseudo,
+  NULL::VARCHAR AS drawn, NULL::FLOAT AS label, 1.0::FLOAT AS weight FROM judged"""
 
 
 def _pseudo_positives(recipe: Recipe) -> str:
@@ -88,7 +91,8 @@ def _pseudo_positives(recipe: Recipe) -> str:
     if wanted is None:
         return "false"
     score = quote_identifier(wanted.score)
-    likely = f"(coalesce({score} > {wanted.above!r}, false) AND relevance IS NULL AND NOT list_has_any(reasons, ['duplicate', 'near_duplicate']))"
+    copies = "list_has_any(reasons, ['duplicate', 'near_duplicate'])"
+    likely = f"(coalesce({score} > {wanted.above!r}, false) AND relevance IS NULL AND NOT {copies})"
     return f"({likely} AND row_number() OVER (PARTITION BY {ANCHOR}, {likely} ORDER BY {score} DESC, doc_id) <= {wanted.take})"
 
 
@@ -102,7 +106,8 @@ def _draw(recipe: Recipe, draw: Draw, number: int) -> str:
     CASE WHEN {chosen} THEN {quote_literal(draw.name)} ELSE drawn END AS drawn,
     CASE WHEN {chosen} THEN {draw.label!r}::FLOAT ELSE label END AS label,
     CASE WHEN {chosen} THEN {draw.weight!r}::FLOAT ELSE weight END AS weight)
-  FROM (SELECT *, {eligible} AS eligible, row_number() OVER (PARTITION BY {ANCHOR}, {eligible} ORDER BY {order}, doc_id) AS place FROM draw_{number - 1})"""
+  FROM (SELECT *, {eligible} AS eligible,
+    row_number() OVER (PARTITION BY {ANCHOR}, {eligible} ORDER BY {order}, doc_id) AS place FROM draw_{number - 1})"""
 
 
 def _decisions(recipe: Recipe, last: str, stage: str, selection_id: str) -> str:
@@ -115,6 +120,7 @@ SELECT {quote_literal(selection_id)} AS selection_id, {quote_literal(stage)} AS 
   CASE WHEN is_positive THEN 'labelled_positive' WHEN pseudo THEN 'pseudo_positive' WHEN drawn IS NOT NULL THEN 'drawn'
     WHEN len(reasons) > 0 THEN reasons[1] ELSE 'quota_full' END AS reason,
   reasons, survivor_rank::INTEGER AS survivor_rank, drawn AS draw,
-  CASE WHEN drawn IS NOT NULL THEN row_number() OVER (PARTITION BY {ANCHOR}, drawn IS NOT NULL ORDER BY {hardest}) END::INTEGER AS slot,
+  CASE WHEN drawn IS NOT NULL
+    THEN row_number() OVER (PARTITION BY {ANCHOR}, drawn IS NOT NULL ORDER BY {hardest}) END::INTEGER AS slot,
   label, weight
 FROM {last} ORDER BY query_id, anchor, doc_id"""

@@ -49,8 +49,8 @@ class Draw(Settings):
     """One draw from the candidates that no rule rejected.
 
     ``take`` counts negatives a query; without it the draw fills up to ``num_negatives``. ``survivor_min`` and ``survivor_max``
-    cut ``[survivor_min:survivor_max]`` among the survivors in the order of the recipe's ``rank_by``. ``waive`` names reasons that do not count
-    for this draw (RocketQA's backfill takes documents that the teacher has not seen).
+    cut ``[survivor_min:survivor_max]`` among the survivors in the order of the recipe's ``rank_by``.
+    ``waive`` names reasons that do not count for this draw (RocketQA's backfill takes documents that the teacher has not seen).
     """
 
     name: str = Field("draw", pattern=r"^[a-z][a-z0-9_-]*$")

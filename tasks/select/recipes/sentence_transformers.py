@@ -40,7 +40,8 @@ class SentenceTransformers(Published):
         range_max = self.range_max or self._default_range_max(facts)
         if self.range_min >= range_max or facts.num_negatives > range_max - self.range_min:
             raise ValueError(
-                f"{facts.num_negatives} negatives do not fit between range_min={self.range_min} and range_max={range_max}: raise range_max or lower range_min"
+                f"{facts.num_negatives} negatives do not fit between range_min={self.range_min} and range_max={range_max}: "
+                "raise range_max or lower range_min"
             )
         score = self.score if self._rescored() else "dense_score"
         depth = range_max + facts.max_positives

@@ -1,0 +1,45 @@
+"""run.yaml: the settings of one mining round, which are also the Prefect flow's parameter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from tasks.corpus.settings import DatasetSettings
+from tasks.models.settings import ModelSettings, TeacherSettings
+from tasks.retrieve.settings import RetrieveSettings
+from tasks.settings import Settings
+
+Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "flagembedding", "tevatron", "listwise"]
+
+
+class MineSettings(Settings):
+    """One mining round."""
+
+    root: str = Field("./mining", description="Where everything is kept: a folder, or s3://bucket/prefix.")
+    dataset: DatasetSettings = Field(description="The corpus, its queries and labels.")
+    model: ModelSettings = Field(ModelSettings(path="packaged"), description="The retriever.")
+    teacher: TeacherSettings | None = Field(None, description="The cross-encoder that scores candidates; none: no scores.")
+    retrieve: RetrieveSettings = Field(RetrieveSettings(), description="Sources of candidates and their depth.")
+    recipe: str | dict[str, Any] = Field("nv-retriever", description="A recipe's name, or its settings.")
+    recipes: tuple[str | dict[str, Any], ...] = Field((), description="More recipes that the round must be deep enough for; each is selected too.")
+    num_negatives: int = Field(5, ge=1, description="Negatives a query.")
+    formats: tuple[Format, ...] = Field(("triplet",), min_length=1, description="Training formats to write.")
+    output_scores: bool = Field(False, description="Scores in sentence-transformers' formats.")
+    rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
+    cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
+    workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for every eight cores.")
+    truncate: bool = Field(False, description="Keep the depths given here even where a recipe needs more; recorded with the round.")
+    seed: int = Field(0, ge=0, description="Of all that is drawn at random.")
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _none_by_name(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    def resolved(self, base: Path) -> MineSettings:
+        """The same settings with relative paths taken from the folder of the run.yaml."""
+        root = self.root if "://" in self.root else str((base / self.root).resolve())
+        return self.model_copy(update={"root": root, "dataset": self.dataset.resolved(base)})
