@@ -24,10 +24,15 @@ class MineSettings(Settings):
     teacher: TeacherSettings | None = Field(None, description="The cross-encoder that scores candidates; none: no scores.")
     retrieve: RetrieveSettings = Field(RetrieveSettings(), description="Sources of candidates and their depth.")
     recipe: str | dict[str, Any] = Field("nv-retriever", description="A recipe's name, or its settings.")
-    recipes: tuple[str | dict[str, Any], ...] = Field((), description="More recipes that the round must be deep enough for; each is selected too.")
+    recipes: tuple[str | dict[str, Any], ...] = Field(
+        (), description="More recipes that the round must be deep enough for; each is selected too."
+    )
     num_negatives: int = Field(5, ge=1, description="Negatives a query.")
     formats: tuple[Format, ...] = Field(("triplet",), min_length=1, description="Training formats to write.")
     output_scores: bool = Field(False, description="Scores in sentence-transformers' formats.")
+    score: str = Field(
+        "auto", pattern=r"^[a-z][a-z0-9_]*$", description="Score column in training files; auto: the teacher's logit, else dense_score."
+    )
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
     workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for every eight cores.")

@@ -58,6 +58,10 @@ class LocalStorage(Storage):
         self.put_file(name, local)
 
     @override
+    def remove(self, name: str) -> None:
+        (self._base / name).unlink(missing_ok=True)
+
+    @override
     def size(self, name: str) -> int | None:
         try:
             return (self._base / name).stat().st_size

@@ -70,6 +70,15 @@ class S3Storage(Storage):
             raise self._error("write", name, error) from error
 
     @override
+    def remove(self, name: str) -> None:
+        try:
+            self._fs.rm_file(self._path(name))
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._error("delete", name, error) from error
+
+    @override
     def size(self, name: str) -> int | None:
         try:
             return int(self._fs.info(self._path(name), refresh=True)["size"])

@@ -37,6 +37,10 @@ class Storage(ABC):
         """Like :meth:`put_file`, from memory."""
 
     @abstractmethod
+    def remove(self, name: str) -> None:
+        """Delete a file; nothing happens where there is none."""
+
+    @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes in a file, ``None`` where there is none."""
 

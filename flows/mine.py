@@ -1,0 +1,177 @@
+"""The flow ``mine``: one round, published only if it passes the gate."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from flows.results import CostRecorder, MineResult
+from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
+from flows.selection import Selected, Table, run_selection
+from flows.settings import MineSettings
+from tasks.audit.build import build_audit
+from tasks.audit.records import RoundRecord, StageRef, publish_round
+from tasks.runner.runner import Context, Executor, Progress
+from tasks.runner.stage import Job, Report, Stage
+from tasks.select.recipe import Recipe
+from tasks.shards.settings import ShardSettings
+from tasks.store.manifest import Part
+from tasks.store.storage import open_storage
+
+
+class _NotCached(Exception):
+    """Some partition has to be computed."""
+
+
+class _CacheOnly:
+    """An executor for runs that may compute nothing."""
+
+    def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
+        """Always refuses."""
+        raise _NotCached(stage.name)
+
+
+def mine(settings: MineSettings, progress: Progress, ui: Progress | None = None) -> MineResult:
+    """Mine one round. A run that is wholly cached starts neither Prefect nor Dask, and loads no model.
+
+    Args:
+        settings: of the run, with absolute paths.
+        progress: who is told how far it is.
+        ui: another listener that needs Prefect's API, where there is one.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        try:
+            return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()))
+        except _NotCached:
+            pass
+    return _flow(progress)(settings)
+
+
+def mine_round(settings: MineSettings, context: Context) -> MineResult:
+    """The round itself, in whatever runs it."""
+    costs = CostRecorder(context.progress)
+    context = Context(context.storage, context.executor, costs)
+    dataset = prepare_dataset(context, settings)
+    recipes = compose_recipes(settings, dataset)
+    scored = mine_candidates(context, settings, dataset, recipes)
+    table = _table(scored)
+    selected = [
+        run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed, gate_failure=number == 0)
+        for number, recipe in enumerate(recipes)
+    ]
+    record = publish_round(context.storage, _record(settings, scored, selected))
+    build_audit(context.storage)
+    return MineResult(
+        root=context.storage.root,
+        round=f"{record.dataset}/{record.number}",
+        dataset=record.dataset,
+        number=record.number,
+        candidate_set_id=record.candidate_set_id,
+        selection_id=selected[0].record.selection_id,
+        documents=dataset.document_count,
+        queries=dataset.query_count,
+        rejected_input=dataset.rejected,
+        selections=tuple(one.result for one in selected),
+        stages=tuple(costs.costs),
+        facts=dict(scored.teacher_facts),
+        notes=tuple(_notes(settings, scored, recipes)),
+    )
+
+
+@contextmanager
+def cluster(settings: MineSettings) -> Iterator[Any]:
+    """A function that gives the run's executor, started when the first partition needs it and ended with the run."""
+    started: list[Any] = []
+
+    def executor() -> Executor:
+        if not started:
+            from tasks.runner.dask_executor import DaskExecutor
+
+            started.append(DaskExecutor(settings.cluster, settings.workers))
+        found: Executor = started[0]
+        return found
+
+    try:
+        yield executor
+    finally:
+        for one in started:
+            one.close()
+
+
+def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
+    """What decides the training files besides the selection."""
+    return ShardSettings(
+        num_negatives=recipe.num_negatives,
+        rows_per_shard=settings.rows_per_shard,
+        document_template=settings.model.title_template,
+        output_scores=settings.output_scores,
+        score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
+        query_prompt=settings.model.query_prompt,
+    )
+
+
+def _flow(progress: Progress) -> Any:
+    from prefect import flow
+
+    def run(settings: MineSettings) -> MineResult:
+        with cluster(settings) as executor:
+            return mine_round(settings, Context(open_storage(settings.root), executor, progress))
+
+    return flow(name="mine", flow_run_name="mine-{settings.dataset.name}", validate_parameters=False, persist_result=False)(run)
+
+
+class _Quiet:
+    """Tells nobody."""
+
+    def start(self, stage: str, unit: str, total: int, done: int) -> None:
+        """Nothing."""
+
+    def advance(self, stage: str, units: int) -> None:
+        """Nothing."""
+
+    def finish(self, manifest: Any, cached: bool) -> None:
+        """Nothing."""
+
+
+def _table(scored: ScoredRound) -> Table:
+    retrieve = scored.depths.retrieve
+    depths = {"dense": retrieve.dense.top_k, "teacher": scored.depths.teacher}
+    if retrieve.bm25:
+        depths["bm25"] = retrieve.bm25.top_k
+    if retrieve.random:
+        depths["random"] = retrieve.random.count
+    return Table(scored.candidate_set_id, retrieve.sources, scored.table.parts, scored.dataset.queries, scored.dataset.documents, depths)
+
+
+def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected]) -> RoundRecord:
+    stages = [*scored.stages, *(manifest for one in selected for manifest in one.stages)]
+    table = _table(scored)
+    return RoundRecord(
+        dataset=settings.dataset.name,
+        candidate_set_id=scored.candidate_set_id,
+        selection_id=selected[0].record.selection_id,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        selections=tuple(one.record for one in selected),
+        stages=tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in stages),
+        settings={
+            **settings.model_dump(mode="json", exclude={"root"}),
+            "depths": table.depths,
+            "sources": list(table.sources),
+            "max_positives": scored.dataset.max_positives,
+            "teacher_facts": dict(scored.teacher_facts),
+        },
+    )
+
+
+def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe]) -> Iterator[str]:
+    """What a reader of the summary should know besides the counts."""
+    table = _table(scored)
+    for recipe in recipes:
+        for name, depth in {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}.items():
+            if depth > table.depths.get(name, 0):
+                yield f"recipe {recipe.name} was truncated: {name} mined to rank {table.depths.get(name, 0)}, {depth} needed"
+    if settings.retrieve.dense.top_k < table.depths["dense"]:
+        yield f"dense retrieval deepened from {settings.retrieve.dense.top_k} to {table.depths['dense']} as a recipe needs"

@@ -1,0 +1,110 @@
+"""Selections over a scored round: decisions, training files, the gate. No model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flows.results import SelectionResult, sum_meta
+from tasks.audit.records import SelectionRecord, ShardsRef, StageRef
+from tasks.errors import UsageError
+from tasks.gate.report import check
+from tasks.gate.stage import GateSettings
+from tasks.gate.task import gate
+from tasks.runner.runner import Context
+from tasks.select.recipe import Recipe
+from tasks.select.task import select
+from tasks.shards.settings import ShardSettings
+from tasks.shards.task import shards
+from tasks.store.manifest import Part, StageManifest
+
+
+@dataclass(frozen=True)
+class Table:
+    """A scored table and what is needed to lay out its texts."""
+
+    candidate_set_id: str
+    sources: Sequence[str]
+    scored: Sequence[Part]
+    queries: Sequence[Part]
+    documents: Sequence[Part]
+    depths: dict[str, int]  # by source; "teacher" for the teacher's
+
+
+@dataclass(frozen=True)
+class Selected:
+    """One recipe's outcome, as a record to publish and as a result to show."""
+
+    record: SelectionRecord
+    result: SelectionResult
+    stages: tuple[StageManifest, ...]
+
+
+def check_depth(table: Table, recipe: Recipe) -> None:
+    """Refuse a recipe that needs a deeper round than this one.
+
+    Raises:
+        UsageError: what is too shallow, and how to deepen it.
+    """
+    wanted = {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}
+    shallow = {name: depth for name, depth in wanted.items() if depth > table.depths.get(name, 0)}
+    if shallow:
+        needs = ", ".join(f"{name} to rank {depth} (mined: {table.depths.get(name, 0)})" for name, depth in shallow.items())
+        raise UsageError(
+            f"recipe {recipe.name!r} needs {needs}",
+            "mine again with this recipe in `recipes`, or give --truncate to select from what there is",
+        )
+
+
+def gate_settings(recipe: Recipe) -> GateSettings:
+    """What the gate holds a recipe's selection to."""
+    return GateSettings(num_negatives=recipe.num_negatives, duplicates=recipe.refuses_copies)
+
+
+def run_selection(
+    context: Context, table: Table, recipe: Recipe, formats: Sequence[str], settings: ShardSettings, seed: int, gate_failure: bool = True
+) -> Selected:
+    """Decide, check, and write training files.
+
+    Args:
+        context: storage, executor, progress.
+        table: the scored round.
+        recipe: what to apply.
+        formats: training formats to write.
+        settings: what else decides the files' content.
+        seed: of random draws.
+        gate_failure: raise if the gate is not passed; else the report says so.
+
+    Raises:
+        GateError: the selection fails the release gate.
+    """
+    decided, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed)
+    inspected = gate(context, selection, decided.parts, table.scored, table.queries, table.documents, gate_settings(recipe))
+    report = check(inspected.parts)
+    if gate_failure:
+        report.raise_if_failed()
+    written: dict[str, ShardsRef] = {}
+    stages = [decided, inspected]
+    for name in formats:
+        manifest, folder = shards(context, name, selection, decided.parts, table.scored, table.queries, table.documents, settings)
+        written[name] = ShardsRef(stage=manifest.stage, key=manifest.key, folder=folder)
+        stages.append(manifest)
+    record = SelectionRecord(
+        selection_id=selection,
+        recipe=recipe.name,
+        select=StageRef(stage=decided.stage, key=decided.key),
+        shards=written,
+        gate=report.as_json(),
+        num_negatives=recipe.num_negatives,
+        recipe_settings=recipe.model_dump(mode="json"),
+    )
+    result = SelectionResult(
+        recipe=recipe.name,
+        selection_id=selection,
+        decisions=sum_meta(decided, "decisions"),
+        reasons=sum_meta(decided, "reasons"),
+        negatives_per_row=dict(sorted(sum_meta(decided, "negatives_per_row").items(), key=lambda item: int(item[0]))),
+        shards={name: f"{context.storage.root}/{ref.folder}" for name, ref in written.items()},
+        gate=report.as_json(),
+    )
+    return Selected(record, result, tuple(stages))

@@ -1,0 +1,238 @@
+"""What a run shows at its end: tables for people, one line of JSON for machines."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Sequence
+
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+
+from flows.results import MineResult, SelectionResult
+from tasks.audit.explain import CandidateStory, QueryStory
+from tasks.audit.records import RoundRecord
+from tasks.select.compose import decisions_sql
+from tasks.select.published import Published
+from tasks.select.recipe import Facts
+from tasks.select.registry import compose_recipe, recipe_class, recipe_names
+
+REASONS = {
+    "labelled": "labelled, below positive_min_grade",
+    "duplicate": "copy of a positive or of the query",
+    "near_duplicate": "near copy of a positive (word shingles)",
+    "near_duplicate_cosine": "near copy of a positive (fixed encoder)",
+    "teacher_ceiling": "the teacher calls it likely relevant",
+    "unscored": "outside the teacher's depth",
+    "relative_margin": "too close to the positive's score",
+    "absolute_margin": "too close to the positive's score",
+    "rank_range": "outside the range of ranks",
+    "rank_skip": "among the first ranks",
+    "max_score": "score over the limit",
+    "min_score": "score under the limit",
+    "window": "outside the window around the positive",
+    "middle_band": "outside the teacher's middle band",
+    "no_positive_score": "the query has no scored positive",
+}
+
+_COLOURS = {"positive": "green", "pseudo_positive": "green", "negative": "red", "rejected": "yellow", "unscored": "dim", "not_drawn": "dim"}
+
+
+def print_result(console: Console, result: MineResult) -> None:
+    """The round in tables: what was mined, why candidates were rejected, where the files are."""
+    chosen = result.selection
+    console.print()
+    console.print(_mined(result))
+    console.print(_rejections(chosen))
+    _print_folders(console, chosen)
+    for note in result.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
+
+
+def print_examples(console: Console, stories: Sequence[QueryStory]) -> None:
+    """Training rows with texts and scores: the positives, then the negatives, hardest first."""
+    for story in stories:
+        lines = [f"[bold]query[/bold]    {_short(story.text)}"]
+        lines += [f"[green]positive[/green] {_scores(one)} {_short(one.text)}" for one in story.positives]
+        lines += [f"[red]negative[/red] {_scores(one)} {_short(one.text)}" for one in negatives(story)]
+        console.print(Panel("\n".join(lines), title=f"query {escape(story.query_id)}", title_align="left"))
+
+
+def print_story(console: Console, story: QueryStory) -> None:
+    """One query: its positives, and every candidate with scores, decision and reasons."""
+    console.print(
+        Panel(
+            escape(story.text), title=f"query {escape(story.query_id)} · round {story.round} · {escape(story.recipe)}", title_align="left"
+        )
+    )
+    table = Table("document", "decision", "reasons", "dense", "bm25", "teacher", "text")
+    for one in [*story.positives, *story.candidates]:
+        decision = one.decisions[0] if one.decisions else None
+        kind = decision.decision if decision else "-"
+        table.add_row(
+            escape(one.doc_id),
+            f"[{_COLOURS.get(kind, 'white')}]{kind}[/]",
+            escape(", ".join(decision.reasons) or (decision.reason or "")) if decision else "",
+            _ranked(one, "dense"),
+            _ranked(one, "bm25"),
+            _number(one.scores.get("teacher_sigmoid")),
+            _short(one.text, 60),
+        )
+    console.print(table)
+
+
+def negatives(story: QueryStory) -> list[CandidateStory]:
+    """The candidates that became negatives, in the order of their slots."""
+    found = [(one.decisions[0].slot or 0, one) for one in story.candidates if one.decisions and one.decisions[0].decision == "negative"]
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+
+def print_selection(console: Console, name: str, selection: SelectionResult) -> None:
+    """One recipe's outcome over a round that was there."""
+    table = Table(title=f"Round {name}, recipe {selection.recipe}", title_justify="left", show_header=False)
+    for decision, count in selection.decisions.items():
+        table.add_row(decision, f"{count:,}")
+    for number, count in selection.negatives_per_row.items():
+        table.add_row(f"training rows with {number} negatives", f"{count:,}")
+    console.print(table)
+    console.print(_rejections(selection))
+    _print_folders(console, selection)
+
+
+def print_rounds(console: Console, records: Sequence[RoundRecord]) -> None:
+    """All rounds with their selections; the published one of each is marked."""
+    if not records:
+        console.print("no round yet: `hardmine mine run.yaml` or `hardmine quickstart`")
+        return
+    table = Table("round", "created", "recipe", "selection", "formats", "gate")
+    for record in records:
+        for one in record.selections:
+            published = "*" if one.selection_id == record.selection_id else ""
+            table.add_row(
+                f"{record.dataset}/{record.number}",
+                record.created,
+                f"{one.recipe}{published}",
+                one.selection_id[:12],
+                ", ".join(one.shards),
+                "passed" if one.gate.get("passed") else "failed",
+            )
+    console.print(table)
+
+
+def print_recipes(console: Console) -> None:
+    """One line a recipe."""
+    table = Table("recipe", "what it does", "source", "read in")
+    for name in recipe_names():
+        recipe = recipe_class(name)
+        table.add_row(name, _summary(recipe), recipe.paper, recipe.certainty)
+    console.print(table)
+
+
+def print_recipe(console: Console, name: str) -> None:
+    """A recipe's settings and the SQL of its decisions."""
+    recipe = recipe_class(name)
+    console.print(Panel(escape(inspect.getdoc(recipe) or ""), title=name, subtitle=f"{escape(recipe.paper)} ({recipe.certainty})"))
+    table = Table("setting", "default", "meaning")
+    for setting, field in recipe.model_fields.items():
+        if setting != "name":
+            table.add_row(setting, escape(str(field.default)), escape(field.description or ""))
+    console.print(table)
+    composed = compose_recipe(name, Facts(num_negatives=5, max_positives=1))
+    for stage in composed.stages:
+        console.print(Syntax(decisions_sql(composed, stage, ["dense_score"], "<selection>"), "sql", word_wrap=True))
+
+
+def print_next_steps(console: Console, result: MineResult, query_id: str) -> None:
+    """Three commands to try."""
+    console.print("\n[bold]Next[/bold]")
+    for command in (
+        'hardmine sql "SELECT reason, candidates FROM rejections_by_reason"',
+        f"hardmine select {result.round} --recipe nv-retriever",
+        f"hardmine show {shlex.quote(query_id)}",
+    ):
+        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+
+
+def print_arrow(console: Console, table: pa.Table) -> None:
+    """A result of SQL as a table that fits the terminal."""
+    shown = Table(*[escape(name) for name in table.column_names], show_lines=False)
+    for row in table.to_pylist():
+        shown.add_row(*[escape(_cell(value)) for value in row.values()])
+    console.print(shown)
+    console.print(f"{table.num_rows:,} rows", style="dim", highlight=False)
+
+
+def _mined(result: MineResult) -> Table:
+    chosen = result.selection
+    table = Table(title=f"Round {result.round}, recipe {chosen.recipe}", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    rows = sum(chosen.negatives_per_row.values())
+    for name, value in (
+        ("documents", result.documents),
+        ("queries", result.queries),
+        ("input rows set aside", result.rejected_input),
+        ("candidates", sum(chosen.decisions.values())),
+        *((f"  {decision}", count) for decision, count in chosen.decisions.items()),
+        ("training rows", rows),
+        *((f"  with {number} negatives", count) for number, count in chosen.negatives_per_row.items()),
+        ("model calls in this run", sum(stage.model_calls for stage in result.stages)),
+    ):
+        table.add_row(name, f"{value:,}")
+    for name, value in result.facts.items():
+        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    return table
+
+
+def _rejections(selection: SelectionResult) -> Table:
+    table = Table("why candidates were rejected", "reason", "candidates", title_justify="left")
+    table.columns[2].justify = "right"
+    for reason, count in selection.reasons.items():
+        table.add_row(REASONS.get(reason, reason.replace("_", " ")), reason, f"{count:,}")
+    return table
+
+
+def _scores(one: CandidateStory) -> str:
+    teacher = one.scores.get("teacher_sigmoid")
+    return (
+        f"[cyan]dense {_number(one.scores.get('dense_score'))}"
+        + (f" teacher {_number(teacher)}" if teacher is not None else "")
+        + "[/cyan]"
+    )
+
+
+def _ranked(one: CandidateStory, source: str) -> str:
+    rank = one.scores.get(f"{source}_rank")
+    return f"{_number(one.scores.get(f'{source}_score'))}" + (f" #{rank}" if rank is not None else "")
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else ""
+
+
+def _print_folders(console: Console, selection: SelectionResult) -> None:
+    for name, folder in selection.shards.items():
+        console.print(f"[bold]{name}[/bold] {escape(folder)}", soft_wrap=True, highlight=False)
+
+
+def _summary(recipe: type[Published]) -> str:
+    return (inspect.getdoc(recipe) or "").splitlines()[0]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _short(text: str, width: int = 110) -> str:
+    line = " ".join(text.split())
+    return escape(line if len(line) <= width else line[: width - 1] + "…")

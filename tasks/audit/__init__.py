@@ -1,0 +1,1 @@
+"""The record of rounds, its DuckDB snapshot, and one query's story."""

@@ -1,0 +1,188 @@
+"""Rounds: which candidates, which selections of them, what they cost. Immutable records behind one pointer a dataset.
+
+A round is one candidate set of a dataset. The same candidates give the same round; another recipe adds a selection to
+it. The pointer ``rounds/<dataset>`` names each round's present record and the round that was published last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.errors import UsageError, nearest
+from tasks.store.keys import digest
+from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.storage import Storage
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageRef(_Record):
+    """A committed stage."""
+
+    stage: str
+    key: str
+
+
+class ShardsRef(StageRef):
+    """The training files of one format, and the folder under the root that a trainer is pointed to."""
+
+    folder: str
+
+
+class SelectionRecord(_Record):
+    """One recipe's decisions over a round's candidates."""
+
+    selection_id: str
+    recipe: str
+    select: StageRef
+    shards: dict[str, ShardsRef] = {}
+    gate: dict[str, Any] = {}
+    num_negatives: int | None = None  # as asked; without it the most that a row got
+    recipe_settings: dict[str, Any] = {}
+
+
+class RoundRecord(_Record):
+    """One round. ``number`` 0: not published yet. ``selection_id``: the selection that was published last."""
+
+    dataset: str = Field(pattern=_NAME)
+    number: int = 0
+    candidate_set_id: str
+    selection_id: str
+    created: str
+    selections: tuple[SelectionRecord, ...]
+    stages: tuple[StageRef, ...]
+    settings: dict[str, Any] = {}
+
+    def selection(self, selection_id: str | None = None) -> SelectionRecord:
+        """A selection by its id, the recipe's name, or the beginning of its id; by default the last one.
+
+        Raises:
+            UsageError: there is none, or several.
+        """
+        wanted = selection_id or self.selection_id
+        found = [selection for selection in self.selections if wanted in (selection.selection_id, selection.recipe)]
+        found = found or [selection for selection in self.selections if selection.selection_id.startswith(wanted)]
+        if len(found) != 1:
+            known = [f"{selection.recipe} ({selection.selection_id[:12]})" for selection in self.selections]
+            raise UsageError(
+                f"round {self.number} of {self.dataset!r}: {len(found)} selections match {wanted!r}", f"known: {', '.join(known)}"
+            )
+        return found[0]
+
+    def stage(self, name: str) -> StageRef:
+        """The last stage of that name.
+
+        Raises:
+            UsageError: the round has none.
+        """
+        for stage in reversed(self.stages):
+            if stage.stage == name:
+                return stage
+        raise UsageError(
+            f"round {self.number} of {self.dataset!r} has no stage {name!r}", nearest(name, {stage.stage for stage in self.stages})
+        )
+
+
+def publish_round(storage: Storage, record: RoundRecord) -> RoundRecord:
+    """Make a round visible, and the dataset's last one.
+
+    If the dataset has a round with these candidates, the selections join it (one of the same id is replaced, its formats
+    are kept); else the round gets the next number. Two publishers at once both succeed, one after the other.
+
+    Returns:
+        The record as published, with its number.
+    """
+    published: list[RoundRecord] = []
+
+    def change(present: dict[str, Any] | None) -> dict[str, Any]:
+        rounds: dict[str, dict[str, str]] = dict((present or {}).get("rounds", {}))
+        same = [number for number, entry in rounds.items() if entry["candidate_set_id"] == record.candidate_set_id]
+        if same:
+            merged = _merge(_read(storage, rounds[same[0]]["manifest"]), record)
+        else:
+            merged = record.model_copy(update={"number": max(map(int, rounds), default=0) + 1})
+        content = merged.model_dump(mode="json")
+        name = f"manifests/rounds/{record.dataset}/{merged.number}-{digest(content)[:16]}.json"
+        storage.put_bytes(name, merged.model_dump_json(indent=1).encode())
+        rounds[str(merged.number)] = {"manifest": name, "candidate_set_id": merged.candidate_set_id}
+        published[:] = [merged]
+        return {"latest": merged.number, "rounds": rounds}
+
+    update_pointer(storage, f"rounds/{record.dataset}", change)
+    update_pointer(storage, "datasets", lambda present: {"names": sorted({*(present or {}).get("names", []), record.dataset})})
+    return published[0]
+
+
+def read_round(storage: Storage, dataset: str | None = None, number: int | None = None) -> RoundRecord:
+    """A round; by default the one of the dataset that was published last, of the only dataset.
+
+    Raises:
+        UsageError: there is no such dataset or round.
+    """
+    dataset = dataset or _only(dataset_names(storage))
+    pointer = read_pointer(storage, f"rounds/{dataset}")
+    if pointer is None:
+        raise UsageError(f"there is no round of a dataset {dataset!r}", nearest(dataset, dataset_names(storage)))
+    entry = pointer["rounds"].get(str(pointer["latest"] if number is None else number))
+    if entry is None:
+        known = ", ".join(sorted(pointer["rounds"], key=int))
+        raise UsageError(f"dataset {dataset!r} has no round {number}", f"its rounds: {known}")
+    return _read(storage, entry["manifest"])
+
+
+def list_rounds(storage: Storage, dataset: str | None = None) -> list[RoundRecord]:
+    """All rounds of one dataset, or of all, by dataset and number."""
+    return [_read(storage, name) for name in round_manifests(storage, dataset)]
+
+
+def round_manifests(storage: Storage, dataset: str | None = None) -> list[str]:
+    """Names of the rounds' present records, by dataset and number."""
+    names: list[str] = []
+    for known in [dataset] if dataset else dataset_names(storage):
+        rounds = (read_pointer(storage, f"rounds/{known}") or {"rounds": {}})["rounds"]
+        names += [rounds[number]["manifest"] for number in sorted(rounds, key=int)]
+    return names
+
+
+def dataset_names(storage: Storage) -> list[str]:
+    """Datasets that have rounds."""
+    return list((read_pointer(storage, "datasets") or {"names": []})["names"])
+
+
+def _read(storage: Storage, name: str) -> RoundRecord:
+    return RoundRecord.model_validate_json(storage.read_bytes(name))
+
+
+def _merge(old: RoundRecord, new: RoundRecord) -> RoundRecord:
+    selections = {selection.selection_id: selection for selection in old.selections}
+    for selection in new.selections:
+        before = selections.get(selection.selection_id)
+        shards = {**(before.shards if before else {}), **selection.shards}
+        selections[selection.selection_id] = selection.model_copy(update={"shards": shards})
+    return new.model_copy(
+        update={
+            "number": old.number,
+            "created": old.created,
+            "selections": tuple(selections.values()),
+            "stages": _distinct([*old.stages, *new.stages]),
+        }
+    )
+
+
+def _distinct(stages: Iterable[StageRef]) -> tuple[StageRef, ...]:
+    return tuple({(stage.stage, stage.key): stage for stage in stages}.values())
+
+
+def _only(names: Sequence[str]) -> str:
+    if not names:
+        raise UsageError("there is no round yet", "run `hardmine mine run.yaml` or `hardmine quickstart`")
+    if len(names) > 1:
+        raise UsageError(f"there are {len(names)} datasets", f"name one of {', '.join(names)}")
+    return names[0]

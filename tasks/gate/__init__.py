@@ -1,0 +1,1 @@
+"""The release gate: what must hold before a round is published."""

@@ -1,0 +1,48 @@
+"""The stages of retrieval as Prefect tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tasks.retrieve import bm25, dense
+from tasks.retrieve import candidates as merged
+from tasks.retrieve.settings import Bm25Settings, DenseSettings, RetrieveSettings
+from tasks.runner.prefect_task import stage_task
+from tasks.runner.runner import Context
+from tasks.store.manifest import Part, StageManifest
+
+_dense = stage_task(dense.STAGE)
+_statistics = stage_task(bm25.STATISTICS_STAGE)
+_bm25 = stage_task(bm25.STAGE)
+_candidates = stage_task(merged.STAGE)
+
+
+def retrieve_dense(
+    context: Context, settings: DenseSettings, embed_documents: Sequence[Part], embed_queries: Sequence[Part]
+) -> StageManifest:
+    """Search by vectors: stage ``retrieve-dense``."""
+    return _dense(context, dense.jobs(settings, embed_documents, embed_queries))
+
+
+def retrieve_bm25(
+    context: Context, settings: Bm25Settings, documents: Sequence[Part], queries: Sequence[Part]
+) -> tuple[StageManifest, StageManifest]:
+    """Search by words: stages ``bm25-statistics`` and ``retrieve-bm25``."""
+    statistics = _statistics(context, bm25.statistics_jobs(settings, documents))
+    return statistics, _bm25(context, bm25.jobs(settings, documents, statistics.parts, queries))
+
+
+def candidates(
+    context: Context,
+    settings: RetrieveSettings,
+    documents: Sequence[Part],
+    queries: Sequence[Part],
+    embed_documents: Sequence[Part],
+    embed_queries: Sequence[Part],
+    retrieved: Mapping[str, Sequence[Part]],
+    positive_min_grade: int,
+    seed: int,
+) -> StageManifest:
+    """The union of all sources, with labels: stage ``candidates``."""
+    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed)
+    return _candidates(context, work)

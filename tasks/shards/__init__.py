@@ -1,0 +1,1 @@
+"""Training files in the trainers' own formats, with ids and scores beside them."""

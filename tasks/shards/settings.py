@@ -1,0 +1,46 @@
+"""What decides the content of training files besides the selection."""
+
+from __future__ import annotations
+
+import string
+
+from pydantic import Field, field_validator
+
+from tasks.settings import Settings
+
+# Reasons that mean: probably relevant. Rejected for one of them, a document must not serve as an in-batch negative.
+SUSPECT_REASONS = (
+    "absolute_margin",
+    "duplicate",
+    "labelled",
+    "max_score",
+    "near_duplicate",
+    "near_duplicate_cosine",
+    "relative_margin",
+    "teacher_ceiling",
+)
+
+
+class ShardSettings(Settings):
+    """How training rows become files."""
+
+    num_negatives: int = Field(5, ge=1, description="Negatives in an n-tuple; rows that have fewer are dropped and counted.")
+    rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
+    document_template: str = Field("{title} {text}", description="A document's text in training; without a title it is the text alone.")
+    output_scores: bool = Field(
+        False, description="Scores in sentence-transformers' formats, as its output_scores; pairs without a score are dropped."
+    )
+    score: str = Field("dense_score", pattern=r"^[a-z][a-z0-9_]*$", description="The scored column that score columns take.")
+    query_prompt: str = Field("", description="FlagEmbedding's `prompt`.")
+    type: str = Field("normal", description="FlagEmbedding's `type`.")
+    suspect_reasons: tuple[str, ...] = Field(
+        SUSPECT_REASONS, description="Rejections for these reasons are listed in the sidecar's suspected_ids."
+    )
+
+    @field_validator("document_template")
+    @classmethod
+    def _only_known_fields(cls, value: str) -> str:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(value) if name is not None]
+        if ("text", "", None) not in fields or any(field not in (("text", "", None), ("title", "", None)) for field in fields):
+            raise ValueError("takes {title} and {text} only, and needs {text}")
+        return value
