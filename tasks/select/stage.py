@@ -69,7 +69,7 @@ def select(scored: pa.Table, recipe: Recipe, sources: list[str], seed: int, sele
         (:data:`tasks.schema.DECISIONS` sorted by stage, query_id, positive_id, doc_id; :data:`tasks.schema.ROWS` sorted by row_no, slot).
     """
     scores = [name for name in score_columns(sources) if name in scored.column_names]
-    table = _with_uniform(scored, recipe, seed)
+    table = _prepared(scored, recipe, seed)
     decided, laid_out = [], []
     for stage in recipe.stages or ["main"]:
         decisions = run_sql(decisions_sql(recipe, stage, scores, selection), {"scored": table}).select(DECISIONS.names).cast(DECISIONS)
@@ -79,10 +79,15 @@ def select(scored: pa.Table, recipe: Recipe, sources: list[str], seed: int, sele
     return pa.concat_tables(decided), pa.concat_tables(laid_out)
 
 
-def _with_uniform(scored: pa.Table, recipe: Recipe, seed: int) -> pa.Table:
-    """Add the uniform numbers that random draws and the rows' order need."""
+def _prepared(scored: pa.Table, recipe: Recipe, seed: int) -> pa.Table:
+    """Add what the SQL refers to: uniform numbers, and empty columns for sources that a truncated round lacks."""
     query, doc = id_hashes(scored["query_id"]), id_hashes(scored["doc_id"])
-    table = scored.append_column("u_row", pa.array(uniform(["rows", seed], query, doc)))
+    table = scored
+    for source in recipe.needs.sources:
+        for column, kind in ((f"{source}_rank", pa.int32()), (f"{source}_score", pa.float32())):
+            if column not in table.column_names:
+                table = table.append_column(column, pa.nulls(table.num_rows, kind))
+    table = table.append_column("u_row", pa.array(uniform(["rows", seed], query, doc)))
     for draw in recipe.draws:
         if not isinstance(draw.order, Top):
             table = table.append_column(uniform_column(draw), pa.array(uniform(["draw", seed, draw.stage, draw.name], query, doc)))

@@ -1,0 +1,1 @@
+"""Features: cheap columns that rules need, joined with the candidates and the teacher's scores."""
