@@ -91,6 +91,7 @@ FEATURES = [
     ("copy_of", pa.string()),  # 'query', 'positive', or NULL: exact copy of one of them
     ("norm_copy_of", pa.string()),  # the same by normalised text
     ("positive_containment", pa.float32()),  # largest estimated shingle containment with a positive; 0 … 1
+    ("positive_similarity", pa.float32()),  # largest cosine with a positive under the fixed encoder; NULL without one
 ]
 
 TEACHER = [

@@ -51,6 +51,7 @@ COLUMNS = {
     "copy_of": "'positive' or 'query' if the document is an exact copy of one.",
     "norm_copy_of": "The same after NFKC, case folding and collapsing of white space.",
     "positive_containment": "Largest estimated share of word shingles in common with a positive, 0 to 1.",
+    "positive_similarity": "Largest cosine with a positive under a fixed encoder, where the round has one.",
     "teacher_logit": "The teacher's raw score; NULL: not scored.",
     "teacher_sigmoid": "Sigmoid of the logit, which published thresholds (0.1, 0.9) mean.",
     "teacher_calibrated": "Estimated probability that the document is relevant.",

@@ -27,6 +27,7 @@ def scored(
     documents: Sequence[Part],
     pairs: Sequence[Part],
     shingles: Sequence[Part],
+    fixed: Sequence[Part],
 ) -> StageManifest:
     """Candidates with all scores and features: stage ``scored``."""
-    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, shingles))
+    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, shingles, fixed))

@@ -6,9 +6,14 @@ from hypothesis import strategies as st
 
 from tasks.features import scored, signatures
 from tasks.features.groups import Groups, equals_positive, pairs_with_positives, statistics
+from tasks.features.nearest import positive_similarity
+from tasks.runner.stage import Job, Work
 from tasks.schema import PAIRS, candidates
 from tasks.schema import scored as scored_schema
 from tasks.store.keys import input_hash, partition_of
+from tasks.store.manifest import Part
+from tasks.store.output import Output
+from tasks.store.storage import open_storage
 from tasks.store.tables import read_table
 from tests.retrieve.build import checksums, commit, context, dataset, run
 
@@ -168,3 +173,16 @@ def test_groups_agree_with_loops(rows):
         (int(a), int(b)) for left, right in pairs_with_positives(groups, np.arange(len(rows))) for a, b in zip(left, right, strict=True)
     }
     assert pairs == {(a, b) for a, (q, _, _) in enumerate(rows) for b, (r, p, _) in enumerate(rows) if q == r and p}
+
+
+def test_similarity_to_the_nearest_positive_under_a_fixed_encoder(tmp_path):
+    """One positive (1, 0) and one (0, 2): a document at (3, 4) has cosines 0.6 and 0.8."""
+    storage = open_storage(str(tmp_path))
+    output = Output(storage, "data/v")
+    output.array("vectors.npy", np.array([[1, 0], [0, 2], [3, 4]], dtype=np.float32))
+    part = Part(stage="embed-documents", key="k", index="d0000", files=tuple(output.files))
+    work = Work(Job(index="q0000", inputs={"similarity": (part,)}), storage, lambda units: None)
+    table = pa.table({"doc_partition": pa.array([0, 0, 0], pa.int32()), "doc_row": pa.array([0, 1, 2], pa.int64())})
+    found = positive_similarity(work, table, Groups(np.array([0, 0, 0]), np.array([True, True, False]))).to_pylist()
+    assert found[:2] == [None, None]
+    assert found[2] == pytest.approx(0.8)

@@ -1,0 +1,32 @@
+"""The quickstart's run: docstrings of the packages that the lock has just installed, sized for six minutes on two cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.settings import MineSettings
+
+_RUN = {
+    "dataset": {
+        "name": "quickstart",
+        "format": "docstrings",
+        "packages": ["dask", "datasets", "distributed", "fsspec", "numpy", "pandas", "prefect", "pyarrow", "scipy", "sklearn"],
+        "max_documents": 2400,
+        "max_queries": 480,
+    },
+    "model": {"path": "packaged", "max_length": 192},
+    "teacher": {
+        "train": {"epochs": 1, "negatives": 4, "max_length": 128},
+        "depth": 8,
+        "max_length": 128,
+    },
+    "retrieve": {"dense": {"top_k": 100}, "bm25": {"top_k": 50}},
+    "recipe": {"name": "rocketqa", "depth": 8},
+    "num_negatives": 5,
+    "formats": ["triplet", "labeled-list"],
+}
+
+
+def quickstart_settings(root: str) -> MineSettings:
+    """Settings of the quickstart's round under a root."""
+    return MineSettings.model_validate({**_RUN, "root": root}).resolved(Path.cwd())
