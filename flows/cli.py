@@ -232,8 +232,8 @@ def main() -> None:
 
 def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:
     from flows.mine import mine as run
-    from flows.summary import print_examples, print_next_steps, print_result
     from flows.stored import example_stories
+    from flows.summary import print_examples, print_next_steps, print_result
 
     with _progress() as progress:
         result = run(settings, progress)
@@ -292,3 +292,7 @@ def _complain(error: HardmineError) -> None:
     err.print(f"[red]error[/red] {escape(error.message)}", highlight=False, soft_wrap=True)
     if error.mend:
         err.print(f"[green]mend[/green]  {escape(error.mend)}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,9 +15,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from tasks.models.hardware import resolve_device, resolve_dtype
+from tasks.models.location import packaged
 
 from tasks.errors import HardmineError
-from tasks.models.packaged import check_packaged
 from tasks.runner.dask_executor import cores
 from tasks.store.pointers import update_pointer
 from tasks.store.storage import open_storage
@@ -52,7 +53,7 @@ def examine(root: str) -> list[Finding]:
         ("python", lambda: f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("cpu", _cpu),
         ("accelerator", _accelerator),
-        ("packaged model", check_packaged),
+        ("packaged model", lambda: f"all-MiniLM-L6-v2, {packaged().name} folder checked"),
         ("storage root", lambda: _root(root)),
         ("prefect", lambda: os.environ.get("PREFECT_API_URL") or "no PREFECT_API_URL: each run starts a temporary server"),
     ]
@@ -87,21 +88,12 @@ def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split("flags", 1)[-1].split("\n", 1)[0].split()) if cpuinfo.exists() else set()
     wanted = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
-    return f"{cores()} cores; {', '.join(wanted) or 'no vector extensions found'}; models run in {_dtype()}"
-
-
-def _dtype() -> str:
-    from tasks.models.fingerprint import resolve_dtype
-
-    return resolve_dtype("auto")
+    return f"{cores()} cores; {', '.join(wanted) or 'no vector extensions found'}; models run in {resolve_dtype("auto", "cpu")}"
 
 
 def _accelerator() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return "none: models run on the CPU"
-    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    device = resolve_device("auto")
+    return "none: models run on the CPU" if device == "cpu" else device
 
 
 def _root(root: str) -> str:

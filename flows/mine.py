@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flows.results import CostRecorder, MineResult
-from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
+from flows.round import ScoredRound, check_models, compose_recipes, mine_candidates, prepare_dataset
 from flows.selection import Selected, Table, run_selection
 from flows.settings import MineSettings
 from tasks.audit.build import build_audit
@@ -47,13 +47,15 @@ def mine(settings: MineSettings, progress: Progress, ui: Progress | None = None)
             return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()))
         except _NotCached:
             pass
-    return _flow(progress)(settings)
+    result: MineResult = _flow(progress)(settings)
+    return result
 
 
 def mine_round(settings: MineSettings, context: Context) -> MineResult:
     """The round itself, in whatever runs it."""
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
+    check_models(settings)
     dataset = prepare_dataset(context, settings)
     recipes = compose_recipes(settings, dataset)
     scored = mine_candidates(context, settings, dataset, recipes)

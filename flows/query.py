@@ -87,7 +87,7 @@ def _csv(table: pa.Table) -> str:
             flat = flat.set_column(number, field.name, pa.array([json.dumps(value) for value in table[field.name].to_pylist()]))
     sink = pa.BufferOutputStream()
     pcsv.write_csv(flat, sink)
-    return sink.getvalue().to_pybytes().decode()
+    return bytes(sink.getvalue()).decode()
 
 
 def _json(table: pa.Table) -> str:

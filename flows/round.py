@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flows.settings import MineSettings
@@ -12,7 +13,8 @@ from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
 from tasks.features.task import scored, signatures
-from tasks.models.settings import ModelSettings, TeacherSettings
+from tasks.models.fingerprint import body_spec, document_spec, teacher_spec
+from tasks.models.materialise import materialise
 from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
 from tasks.runner.runner import Context
@@ -20,7 +22,7 @@ from tasks.score.task import score
 from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
 from tasks.store.manifest import Part, StageManifest
-from tasks.train.task import Teacher, find_teacher, train_teacher
+from tasks.train.task import train_teacher
 
 
 @dataclass(frozen=True)
@@ -91,40 +93,21 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
         recipes: what the round must be deep enough for.
     """
     depth = depths(settings, recipes)
-    documents = embed_documents(context, settings.model, dataset)
-    queries = embed_queries(context, settings.model, dataset)
-    retrieved = {"dense": retrieve_dense(context, depth.retrieve.dense, documents.parts, queries.parts)}
-    stages = [*dataset.stages, documents, queries, retrieved["dense"]]
-    if depth.retrieve.bm25 is not None:
-        statistics, retrieved["bm25"] = retrieve_bm25(context, depth.retrieve.bm25, dataset.documents, dataset.queries)
-        stages += [statistics, retrieved["bm25"]]
-    merged = candidates(
-        context,
-        depth.retrieve,
-        dataset.documents,
-        dataset.queries,
-        documents.parts,
-        queries.parts,
-        {name: manifest.parts for name, manifest in retrieved.items()},
-        settings.dataset.positive_min_grade,
-        settings.seed,
-    )
-    stages.append(merged)
-    pairs: Sequence[Part] = ()
-    teacher: Teacher | None = None
-    if settings.teacher is not None:
-        teacher, trained = _teacher(context, settings.teacher, dataset, merged.parts, settings.seed)
-        judged = score(context, teacher, dataset, merged.parts, depth.teacher, _model_sources(depth.retrieve))
-        pairs = judged.parts
-        stages += [*([trained] if trained else []), judged]
-    shingles: StageManifest | None = None
+    documents = embed_documents(context, settings.model, dataset.name, dataset.documents)
+    queries = embed_queries(context, settings.model, dataset.name, dataset.queries)
+    stages = [*dataset.stages, documents, queries]
+    merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, stages)
+    teacher = _score(context, settings, depth, dataset, merged, stages)
+    shingles: Sequence[Part] = ()
     if any(recipe.signatures for recipe in recipes):
-        shingles = signatures(context, dataset.documents)
-        stages.append(shingles)
-    table = scored(
-        context, depth.retrieve.sources, merged.parts, dataset.queries, dataset.documents, pairs, shingles.parts if shingles else ()
-    )
-    return ScoredRound(dataset, depth, table, (*stages, table), teacher.facts if teacher else {})
+        stages.append(signatures(context, dataset.documents))
+        shingles = stages[-1].parts
+    fixed: Sequence[Part] = ()
+    if settings.fixed_encoder is not None:
+        stages.append(embed_documents(context, settings.fixed_encoder, dataset.name, dataset.documents))
+        fixed = stages[-1].parts
+    table = scored(context, depth.retrieve.sources, merged.parts, dataset.queries, dataset.documents, teacher.pairs, shingles, fixed)
+    return ScoredRound(dataset, depth, table, (*stages, table), teacher.facts)
 
 
 def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
@@ -132,22 +115,84 @@ def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
     return ingest_dataset(context, settings.dataset, settings.seed)
 
 
-def _teacher(
-    context: Context, settings: TeacherSettings, dataset: Dataset, merged: Sequence[Part], seed: int
-) -> tuple[Teacher, StageManifest | None]:
-    if settings.train is None:
-        return find_teacher(settings), None
-    trained = train_teacher(context, settings, dataset, merged, seed)
-    return find_teacher(settings, context.storage, trained.parts[0]), trained
+def _retrieve(
+    context: Context,
+    settings: MineSettings,
+    retrieve: RetrieveSettings,
+    dataset: Dataset,
+    documents: StageManifest,
+    queries: StageManifest,
+    stages: list[StageManifest],
+) -> StageManifest:
+    """Each source, then their union."""
+    found = {"dense": retrieve_dense(context, retrieve.dense, documents.parts, queries.parts)}
+    stages.append(found["dense"])
+    if retrieve.bm25 is not None:
+        statistics, found["bm25"] = retrieve_bm25(context, retrieve.bm25, dataset.documents, dataset.queries)
+        stages += [statistics, found["bm25"]]
+    merged = candidates(
+        context,
+        retrieve,
+        dataset.documents,
+        dataset.queries,
+        documents.parts,
+        queries.parts,
+        {name: manifest.parts for name, manifest in found.items()},
+        settings.dataset.positive_min_grade,
+        settings.seed,
+    )
+    stages.append(merged)
+    return merged
 
 
-def _model_sources(retrieve: RetrieveSettings) -> list[str]:
-    """Sources whose best ranks the teacher scores: not the random one."""
-    return [source for source in retrieve.sources if source != "random"]
+@dataclass(frozen=True)
+class _Teacher:
+    """What the teacher gave: scored pairs, and facts about its training."""
+
+    pairs: Sequence[Part]
+    facts: Mapping[str, Any]
 
 
-def check_model(settings: ModelSettings) -> None:
-    """Fail before anything runs if the retriever cannot be loaded."""
-    from tasks.models.fingerprint import fingerprint
+def _score(
+    context: Context, settings: MineSettings, depth: Depths, dataset: Dataset, merged: StageManifest, stages: list[StageManifest]
+) -> _Teacher:
+    """Train a teacher if one is to be trained, and score the candidates of every source that a model runs."""
+    if settings.teacher is None:
+        return _Teacher((), {})
+    trained: Part | None = None
+    folder: Path | None = None
+    if settings.teacher.train is not None:
+        stages.append(train_teacher(context, merged.parts, dataset.queries, dataset.documents, settings.teacher, depth.retrieve.sources))
+        trained = stages[-1].parts[0]
+        folder = materialise(context.storage, trained)
+    spec = teacher_spec(settings.teacher, folder)
+    sources = [source for source in depth.retrieve.sources if source != "random"]
+    judged = score(
+        context,
+        merged.parts,
+        dataset.queries,
+        dataset.documents,
+        spec,
+        depth.teacher,
+        sources,
+        settings.teacher.pairs_per_partition,
+        trained,
+    )
+    stages.append(judged)
+    return _Teacher(judged.parts, dict(trained.meta) if trained else {})
 
-    fingerprint(settings)
+
+def check_models(settings: MineSettings) -> None:
+    """Fail before anything runs if a model is not there.
+
+    Raises:
+        ModelError: which one, and how to get it.
+    """
+    document_spec(settings.model)
+    if settings.teacher is not None:
+        if settings.teacher.train is not None:
+            body_spec(settings.teacher.train)
+        else:
+            teacher_spec(settings.teacher)
+    if settings.fixed_encoder is not None:
+        document_spec(settings.fixed_encoder)

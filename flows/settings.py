@@ -22,6 +22,9 @@ class MineSettings(Settings):
     dataset: DatasetSettings = Field(description="The corpus, its queries and labels.")
     model: ModelSettings = Field(ModelSettings(path="packaged"), description="The retriever.")
     teacher: TeacherSettings | None = Field(None, description="The cross-encoder that scores candidates; none: no scores.")
+    fixed_encoder: ModelSettings | None = Field(
+        None, description="An encoder that no round trains, for the rule near_duplicate_cosine; none: that feature is empty."
+    )
     retrieve: RetrieveSettings = Field(RetrieveSettings(), description="Sources of candidates and their depth.")
     recipe: str | dict[str, Any] = Field("nv-retriever", description="A recipe's name, or its settings.")
     recipes: tuple[str | dict[str, Any], ...] = Field(

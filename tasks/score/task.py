@@ -1,0 +1,29 @@
+"""Scoring as a Prefect task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.models.fingerprint import ModelSpec
+from tasks.runner.prefect_task import stage_task
+from tasks.runner.runner import Context
+from tasks.score.stage import STAGE, jobs
+from tasks.store.manifest import Part, StageManifest
+
+_score = stage_task(STAGE)
+
+
+def score(
+    context: Context,
+    candidates: Sequence[Part],
+    queries: Sequence[Part],
+    documents: Sequence[Part],
+    spec: ModelSpec,
+    depth: int,
+    sources: Sequence[str],
+    pairs_per_partition: int,
+    teacher: Part | None,
+) -> StageManifest:
+    """The teacher's logits: stage ``score``. Pairs that the pair store holds are not scored again."""
+    work = jobs(context.storage, candidates, queries, documents, spec, depth, sources, pairs_per_partition, teacher)
+    return _score(context, work)
