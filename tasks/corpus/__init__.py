@@ -1,0 +1,1 @@
+"""The corpus stages: sources of many formats into partitioned documents, queries and qrels."""

@@ -1,0 +1,172 @@
+"""A dataset version: its documents and queries as committed, what they count, and the way to make it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.corpus import documents as documents_stage
+from tasks.corpus import ingest as ingest_stage
+from tasks.corpus import queries as queries_stage
+from tasks.corpus.rejected import check_rejected
+from tasks.corpus.settings import DatasetSettings
+from tasks.corpus.sources import Source, find_sources
+from tasks.errors import InputError, UsageError
+from tasks.runner.runner import Context, run_stage
+from tasks.runner.stage import Job, Stage
+from tasks.store.keys import digest
+from tasks.store.manifest import Part, StageManifest
+from tasks.store.pointers import update_pointer
+from tasks.store.storage import Storage
+
+DOCUMENT_BYTES = 32 << 20
+QUERY_BYTES = 8 << 20
+FEWEST, MOST = 4, 4_096
+
+Run = Callable[[Context, Stage, Sequence[Job]], StageManifest]
+
+
+class Dataset(BaseModel):
+    """One version of a dataset.
+
+    ``stages`` are the manifests that it came from. ``documents`` have ``docs.parquet``; ``queries`` have
+    ``queries.parquet`` and ``qrels.parquet``. ``counts``: documents, queries, queries_without_positives, qrels,
+    positives, merged (the same row again, where ids are made from content), outside_split (queries of other splits).
+    ``grades``: judgements by grade.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: str
+    stages: tuple[StageManifest, ...]
+    documents: tuple[Part, ...]
+    queries: tuple[Part, ...]
+    counts: dict[str, int]
+    grades: dict[str, int]
+    max_positives: int
+    rejected: int
+
+    @property
+    def document_count(self) -> int:
+        """Documents of this version."""
+        return self.counts["documents"]
+
+    @property
+    def query_count(self) -> int:
+        """Queries of this version."""
+        return self.counts["queries"]
+
+
+def partition_counts(storage: Storage, settings: DatasetSettings, size: int) -> tuple[int, int]:
+    """(document partitions, query partitions) of a dataset: fixed when it is first seen, by its name.
+
+    Args:
+        storage: the root, where they are kept as ``pointers/datasets/<name>/partitions.json``.
+        settings: numbers, or ``auto``.
+        size: bytes of all sources.
+
+    Raises:
+        UsageError: a number is given and another one is fixed.
+    """
+    wanted = {"documents": settings.document_partitions, "queries": settings.query_partitions}
+    unit = {"documents": DOCUMENT_BYTES, "queries": QUERY_BYTES}
+    chosen = {name: _clamped(size, unit[name]) if count == "auto" else int(count) for name, count in wanted.items()}
+    fixed = update_pointer(storage, f"datasets/{settings.name}/partitions", lambda present: chosen if present is None else None) or chosen
+    for name, field in (("documents", "document_partitions"), ("queries", "query_partitions")):
+        if wanted[name] != "auto" and wanted[name] != fixed[name]:
+            raise UsageError(
+                f"dataset.{field}: dataset {settings.name} has {fixed[name]} under this root, not {wanted[name]}",
+                f"set it to {fixed[name]} or auto, or give the dataset another name",
+            )
+    return int(fixed["documents"]), int(fixed["queries"])
+
+
+def ingest_jobs(storage: Storage, settings: DatasetSettings, sources: Sequence[Source]) -> list[Job]:
+    """Jobs of the stage ``ingest``; fixes the partition counts."""
+    return ingest_stage.jobs(sources, settings, *partition_counts(storage, settings, sum(source.text_bytes for source in sources)))
+
+
+def documents_jobs(ingest: StageManifest) -> list[Job]:
+    """Jobs of the stage ``documents``."""
+    return documents_stage.jobs(ingest, *_counts_of(ingest))
+
+
+def queries_jobs(ingest: StageManifest, documents: StageManifest, settings: DatasetSettings, seed: int) -> list[Job]:
+    """Jobs of the stage ``queries``."""
+    return queries_stage.jobs(ingest, documents, _counts_of(ingest)[1], seed, settings.positive_min_grade, settings.format == "beir")
+
+
+def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage) -> Dataset:
+    """Read a dataset: find its sources, run the three stages, check what was set aside.
+
+    Args:
+        context: of the run.
+        settings: with absolute paths.
+        seed: of the folds.
+        run: how a stage is run.
+
+    Raises:
+        InputError: sources are missing or unusable, too many rows are, or nothing is left to mine.
+        UsageError: a setting does not fit the sources.
+    """
+    sources = find_sources(settings)
+    ingest = run(context, ingest_stage.STAGE, ingest_jobs(context.storage, settings, sources))
+    check_rejected(context.storage, ingest.parts, settings.max_rejected, settings.name)
+    documents = run(context, documents_stage.STAGE, documents_jobs(ingest))
+    queries = run(context, queries_stage.STAGE, queries_jobs(ingest, documents, settings, seed))
+    return dataset_of(context.storage, settings, ingest, documents, queries)
+
+
+def dataset_of(
+    storage: Storage, settings: DatasetSettings, ingest: StageManifest, documents: StageManifest, queries: StageManifest
+) -> Dataset:
+    """The dataset that three stages made.
+
+    Raises:
+        InputError: too many rows were set aside, or there is no document, or no query has a positive.
+    """
+    parts = [*ingest.parts, *documents.parts, *queries.parts]
+    rejected = check_rejected(storage, parts, settings.max_rejected, settings.name)
+    counts = _totals(documents.parts, ("documents", "merged"))
+    counts.update(_totals(queries.parts, ("queries", "queries_without_positives", "qrels", "positives", "merged", "outside_split")))
+    if not counts["documents"]:
+        raise InputError(f"dataset {settings.name}: there are no documents", "check that the corpus files are not empty")
+    if not counts["positives"]:
+        raise InputError(
+            f"dataset {settings.name}: no query has a positive ({counts['queries']:,} queries, {counts['qrels']:,} judgements)",
+            f"check the qrels, and dataset.positive_min_grade ({settings.positive_min_grade})",
+        )
+    docs = tuple(part.only("docs.parquet") for part in documents.parts)
+    asked = tuple(part.only("queries.parquet", "qrels.parquet") for part in queries.parts)
+    grades: Counter[str] = Counter()
+    for part in queries.parts:
+        grades.update(part.meta["grades"])
+    return Dataset(
+        name=settings.name,
+        version=digest([part.checksum for part in docs], [part.checksum for part in asked]),
+        stages=(ingest, documents, queries),
+        documents=docs,
+        queries=asked,
+        counts=dict(sorted(counts.items())),
+        grades={grade: grades[grade] for grade in sorted(grades, key=int)},
+        max_positives=max(int(part.meta["max_positives"]) for part in queries.parts),
+        rejected=rejected,
+    )
+
+
+def _totals(parts: Sequence[Part], names: Sequence[str]) -> Counter[str]:
+    return Counter({name: sum(int(part.meta[name]) for part in parts) for name in names})
+
+
+def _counts_of(ingest: StageManifest) -> tuple[int, int]:
+    settings: dict[str, Any] = ingest.settings
+    return int(settings["document_partitions"]), int(settings["query_partitions"])
+
+
+def _clamped(size: int, unit: int) -> int:
+    return min(MOST, max(FEWEST, math.ceil(size / unit)))

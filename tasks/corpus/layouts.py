@@ -1,0 +1,181 @@
+"""How each format lays out its files: which file plays which role."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.corpus.readers.registry import ENDINGS
+from tasks.corpus.settings import DatasetSettings
+from tasks.errors import InputError, UsageError
+
+
+def kind_of(path: Path) -> str:
+    """What a file is by its ending.
+
+    Raises:
+        InputError: the ending is unknown.
+    """
+    inner = Path(path.stem) if path.suffix == ".gz" else path
+    kind = ENDINGS.get(inner.suffix)
+    if kind is None or (path.suffix == ".gz" and kind not in ("jsonl", "csv")):
+        raise InputError(f"{path}: cannot tell what kind of file this is", "name it .jsonl, .csv or .tsv (each also .gz), or .parquet")
+    return kind
+
+
+def _beir(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    folder = _folder(settings.path)
+    found = [("corpus", _one_of(folder, "corpus.jsonl")), ("queries", _one_of(folder, "queries.jsonl"))]
+    if settings.split:
+        return [*found, ("qrels", _one_of(folder, f"qrels/{settings.split}.tsv", _splits(folder)))]
+    splits = _splits(folder)
+    if len(splits) != 1:
+        raise UsageError(f"dataset.split: {folder}/qrels has {_named(splits)}", "set split to one of them")
+    return [*found, ("qrels", _one_of(folder, f"qrels/{splits[0]}.tsv"))]
+
+
+def _files(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    kinds = {"jsonl": "jsonl", "parquet": "parquet", "csv": "csv"}
+    found = []
+    for role in ("corpus", "queries", "qrels"):
+        for path in _matches(role, getattr(settings, role)):
+            if kind_of(path) != kinds[settings.format]:
+                raise InputError(
+                    f"dataset.{role}: {path} is no {settings.format} file", f"give {settings.format} files, or set format to what they are"
+                )
+            found.append((role, path))
+    return found
+
+
+def _pairs(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    return [("pairs", path) for path in _matches("pairs", settings.pairs)] + [
+        ("texts", path) for path in _matches("corpus", settings.corpus)
+    ]
+
+
+def _huggingface(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    folder = _folder(settings.path)
+    roles = ("corpus", "queries", "qrels")
+    splits = _dict_splits(folder)
+    if splits and all(role in splits for role in roles):
+        return [(role, path) for role in roles for path in _arrow_files(folder / role)]
+    if splits or (folder / "state.json").exists():
+        return [("pairs", path) for path in _arrow_files(_split_folder(folder, splits, settings.split))]
+    if all((folder / role).is_dir() for role in roles):
+        found = []
+        for role in roles:
+            inner = _dict_splits(folder / role)
+            chosen = settings.split if settings.split in inner or role == "qrels" else ""
+            found += [(role, path) for path in _arrow_files(_split_folder(folder / role, inner, chosen))]
+        return found
+    raise InputError(
+        f"dataset.path: {folder} holds no dataset that was saved with save_to_disk",
+        "save it with dataset.save_to_disk(path), or give a folder with corpus, queries and qrels in it",
+    )
+
+
+#: by format: the files of a dataset and their roles, in source order
+FINDERS: dict[str, Callable[[DatasetSettings], list[tuple[str, Path]]]] = {
+    "beir": _beir,
+    "jsonl": _files,
+    "parquet": _files,
+    "csv": _files,
+    "pairs": _pairs,
+    "huggingface": _huggingface,
+}
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(
+            f"dataset.path: {folder} is {'no folder' if folder.exists() else 'missing'}", "give the folder that holds the dataset"
+        )
+    return folder
+
+
+def _one_of(folder: Path, name: str, splits: Sequence[str] | None = None) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    if splits is not None:
+        raise UsageError(f"dataset.split: {folder / name} is missing", f"there are: {_named(splits)}; set split to one of them")
+    raise InputError(
+        f"dataset.path: {folder / name} (or .gz) is missing", "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/<split>.tsv"
+    )
+
+
+def _splits(folder: Path) -> list[str]:
+    return sorted(
+        {
+            path.name.removesuffix(".gz").removesuffix(".tsv")
+            for path in folder.glob("qrels/*.tsv*")
+            if path.name.endswith((".tsv", ".tsv.gz"))
+        }
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(names) or "no splits"
+
+
+def _matches(role: str, patterns: Sequence[str]) -> list[Path]:
+    found: list[Path] = []
+    for pattern in patterns:
+        if Path(pattern).is_file():
+            found.append(Path(pattern))
+            continue
+        if Path(pattern).is_dir():
+            raise InputError(f"dataset.{role}: {pattern} is a folder", f"give its files, as in {role}: {pattern}/*.jsonl")
+        paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if Path(path).is_file()]  # noqa: PTH207
+        if not paths:
+            raise InputError(f"dataset.{role}: no file {pattern}", "correct the path; relative paths count from the folder of run.yaml")
+        found += paths
+    doubled = sorted({str(path) for path in found if found.count(path) > 1})
+    if doubled:
+        raise InputError(f"dataset.{role}: {doubled[0]} is named twice", "remove one of the two, or the pattern that matches it again")
+    return found
+
+
+def _dict_splits(folder: Path) -> list[str]:
+    file = folder / "dataset_dict.json"
+    return [str(name) for name in _json(file).get("splits", [])] if file.is_file() else []
+
+
+def _split_folder(folder: Path, splits: Sequence[str], split: str) -> Path:
+    if not splits:
+        return folder
+    if split in splits:
+        return folder / split
+    if split or len(splits) > 1:
+        raise UsageError(f"dataset.split: {folder} has {_named(splits)}" + (f", not {split}" if split else ""), "set split to one of them")
+    return folder / splits[0]
+
+
+def _arrow_files(folder: Path) -> list[Path]:
+    state = folder / "state.json"
+    if not state.is_file():
+        raise InputError(
+            f"{state} is missing: {folder} is no dataset that was saved with save_to_disk", "save it with dataset.save_to_disk(path)"
+        )
+    content = _json(state)
+    if content.get("_indices_data_files"):
+        raise InputError(f"{folder}: the dataset was saved with an indices mapping", "call flatten_indices() on it and save it again")
+    paths = [folder / str(file["filename"]) for file in content.get("_data_files") or []]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} is missing", "save the dataset again")
+    return paths
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})", "save the dataset again") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: not a JSON object", "save the dataset again")
+    return value

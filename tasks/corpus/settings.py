@@ -1,0 +1,149 @@
+"""Settings of a dataset: where its documents, queries and judgements are, and how they are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from tasks.settings import Settings
+
+Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
+PATH_FIELDS = ("path", "corpus", "queries", "qrels", "pairs")
+
+#: by format: the fields that it needs, and those that it may have
+_FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
+    "beir": (frozenset({"path"}), frozenset({"split"})),
+    "jsonl": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split"})),
+    "parquet": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split"})),
+    "csv": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "delimiter"})),
+    "pairs": (frozenset({"pairs"}), frozenset({"corpus", "columns", "split", "delimiter"})),
+    "huggingface": (frozenset({"path"}), frozenset({"columns", "split"})),
+    "docstrings": (frozenset({"packages"}), frozenset({"max_documents", "max_queries"})),
+}
+_PARTICULAR = frozenset().union(*(needed | allowed for needed, allowed in _FIELDS.values()))
+_EXAMPLES = {
+    "path": "path: data/cranfield",
+    "corpus": "corpus: docs/*.jsonl",
+    "queries": "queries: queries.jsonl",
+    "pairs": "pairs: [train.jsonl]",
+    "packages": "packages: [pandas, sklearn]",
+}
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Columns(Settings):
+    """Names of the columns (or JSON keys) in the user's files; empty: the usual names are tried."""
+
+    doc_id: str = Field(default="", description="document id, in corpus and qrels")
+    title: str = Field(default="", description="title of a document")
+    text: str = Field(default="", description="text of a document")
+    group_id: str = Field(default="", description="parent document")
+    query_id: str = Field(default="", description="query id, in queries and qrels")
+    query: str = Field(default="", description="text of a query")
+    answers: str = Field(default="", description="short answers to a query, a string or a list")
+    query_group: str = Field(default="", description="group of duplicate or paraphrased queries")
+    query_split: str = Field(default="", description="split that a query belongs to")
+    positive_ids: str = Field(default="", description="ids of a query's relevant documents, in the queries file, instead of qrels")
+    relevance: str = Field(default="", description="grade, in qrels")
+    anchor: str = Field(default="", description="text of a query, in pairs")
+    positive: str = Field(default="", description="text of its relevant document (or a list of them), in pairs")
+
+
+class DatasetSettings(Settings):
+    """One dataset.
+
+    Which of the fields are used depends on the format; one that is not used must not be set.
+    """
+
+    name: str = Field(description="name under which the dataset and its rounds are kept", json_schema_extra={"position": 0})
+    format: Format = Field(description="kind of source", json_schema_extra={"position": 1})
+    path: str = Field(default="", description="folder of a BEIR collection, or of a Hugging Face dataset saved on disk")
+    split: str = Field(default="", description="qrels file (BEIR) or split; empty: the only one there is")
+    corpus: Names = Field(default=(), description="document files, paths or globs")
+    queries: Names = Field(default=(), description="query files, paths or globs")
+    qrels: Names = Field(default=(), description="judgement files, paths or globs")
+    pairs: Names = Field(default=(), description="files of (anchor, positive): .jsonl, .csv, .tsv (each also .gz) or .parquet")
+    columns: Columns = Field(default=Columns(), description="names of columns in the files")
+    delimiter: str = Field(default="", description="between CSV fields; empty: a tab in .tsv files, a comma in others")
+    packages: Names = Field(default=(), description="installed Python packages whose docstrings are read, top-level import names")
+    max_documents: int = Field(default=0, ge=0, description="keep at most so many docstrings, chosen by hash; 0: all")
+    max_queries: int = Field(default=0, ge=0, description="keep at most so many docstring queries, chosen by hash; 0: all")
+    positive_min_grade: int = Field(default=1, description="grades from here on are positive; lower ones neither positive nor negative")
+    max_rejected: float = Field(default=0.01, ge=0, le=1, description="share of unusable rows, in any role, over which the run stops")
+    document_partitions: int | Literal["auto"] = Field(default="auto", description="document partitions, fixed for a dataset's name")
+    query_partitions: int | Literal["auto"] = Field(default="auto", description="query partitions, fixed for a dataset's name")
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError("must consist of letters, digits, _ and - only; rename it")
+        return name
+
+    @field_validator("document_partitions", "query_partitions")
+    @classmethod
+    def _in_range(cls, count: int | str) -> int | str:
+        if isinstance(count, int) and not 1 <= count <= 4096:
+            raise ValueError("must be 'auto' or between 1 and 4096")
+        return count
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str) -> str:
+        if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
+            raise ValueError("must be one character, not a quote or line end, as in ';' or \"\\t\"")
+        return delimiter
+
+    @field_validator("packages")
+    @classmethod
+    def _top_level(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
+        for package in packages:
+            if not package.isidentifier():
+                raise ValueError(f"{package!r} is not a top-level import name; write it as in `import sklearn`")
+        return tuple(sorted(set(packages)))
+
+    @field_validator("split")
+    @classmethod
+    def _file_name(cls, split: str) -> str:
+        if "/" in split or "\\" in split or split.startswith("."):
+            raise ValueError("must be a plain name such as test, without folder or ending")
+        return split
+
+    @model_validator(mode="after")
+    def _fits_format(self) -> Self:
+        needed, allowed = _FIELDS[self.format]
+        missing = sorted(name for name in needed if not getattr(self, name))
+        if missing:
+            raise ValueError(f"{missing[0]}: format {self.format} needs it, as in `{_EXAMPLES[missing[0]]}`")
+        given = {name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default}
+        unused = sorted((given & _PARTICULAR) - needed - allowed)
+        if unused:
+            raise ValueError(f"{unused[0]}: format {self.format} does not use it ({_listing(needed | allowed)} are its fields); remove it")
+        return self
+
+    def resolved(self, base: Path) -> DatasetSettings:
+        """The same with every relative path taken from ``base``; ``~`` is expanded, globs stay."""
+        paths: dict[str, Any] = {}
+        for name in PATH_FIELDS:
+            value = getattr(self, name)
+            if value:
+                paths[name] = _absolute(base, value) if isinstance(value, str) else tuple(_absolute(base, one) for one in value)
+        return self.model_copy(update=paths)
+
+
+def _absolute(base: Path, path: str) -> str:
+    return str(base / Path(path).expanduser())
+
+
+def _listing(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

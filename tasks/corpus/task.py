@@ -1,0 +1,24 @@
+"""The corpus stages as Prefect tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.corpus import dataset, documents, ingest, queries
+from tasks.corpus.dataset import Dataset
+from tasks.corpus.settings import DatasetSettings
+from tasks.runner.prefect_task import stage_task
+from tasks.runner.runner import Context
+from tasks.runner.stage import Job, Stage
+from tasks.store.manifest import StageManifest
+
+_TASKS = {stage.name: stage_task(stage) for stage in (ingest.STAGE, documents.STAGE, queries.STAGE)}
+
+
+def ingest_dataset(context: Context, settings: DatasetSettings, seed: int) -> Dataset:
+    """Read a dataset: stages ``ingest``, ``documents`` and ``queries``. See :func:`tasks.corpus.dataset.ingest_dataset`."""
+
+    def run(context: Context, stage: Stage, jobs: Sequence[Job]) -> StageManifest:
+        return _TASKS[stage.name](context, jobs)
+
+    return dataset.ingest_dataset(context, settings, seed, run)
