@@ -27,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+_INTERRUPTED = 130
 out = Console()
 err = Console(stderr=True)
 
@@ -214,20 +215,22 @@ def doctor(root: Root = "./mining", as_json: AsJson = False) -> None:
 def main() -> None:
     """Entry point: errors become one message and an exit code, Ctrl-C a clean stop."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except HardmineError as error:
         _complain(error)
         sys.exit(error.exit_code)
-    except typer.Exit as leaving:
-        sys.exit(leaving.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        err.print("stopped; run the same command again: finished partitions are kept", style="yellow")
-        sys.exit(130)
+        code = _INTERRUPTED
     except Exception as error:
         if hasattr(error, "format_message"):  # wrong use, as Typer's parser sees it
             err.print(f"[red]error[/red] {escape(error.format_message())}", highlight=False)
             sys.exit(2)
         raise
+    if code == _INTERRUPTED:
+        err.print("stopped; run the same command again: finished partitions are kept", style="yellow")
+        sys.stdout.flush()
+        os._exit(_INTERRUPTED)  # all is closed by now; what libraries still wait for at exit would only delay the prompt
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from tasks.models.hardware import resolve_device, resolve_dtype
-from tasks.models.location import packaged
 
 from tasks.errors import HardmineError
+from tasks.models.hardware import resolve_device, resolve_dtype
+from tasks.models.location import packaged
 from tasks.runner.dask_executor import cores
 from tasks.store.pointers import update_pointer
 from tasks.store.storage import open_storage
@@ -88,7 +88,7 @@ def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = set(cpuinfo.read_text().split("flags", 1)[-1].split("\n", 1)[0].split()) if cpuinfo.exists() else set()
     wanted = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8") if flag in flags]
-    return f"{cores()} cores; {', '.join(wanted) or 'no vector extensions found'}; models run in {resolve_dtype("auto", "cpu")}"
+    return f"{cores()} cores; {', '.join(wanted) or 'no vector extensions found'}; models run in {resolve_dtype('auto', 'cpu')}"
 
 
 def _accelerator() -> str:

@@ -47,7 +47,10 @@ def mine(settings: MineSettings, progress: Progress, ui: Progress | None = None)
             return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()))
         except _NotCached:
             pass
-    result: MineResult = _flow(progress)(settings)
+    from flows.server import prefect_api
+
+    with prefect_api():
+        result: MineResult = _flow(progress)(settings)
     return result
 
 

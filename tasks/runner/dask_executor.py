@@ -6,8 +6,12 @@ is tried again on another, and what is committed is found there.
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tasks.errors import StorageError
@@ -34,14 +38,15 @@ class DaskExecutor:
         self._cluster: Any = None
         if cluster == "local":
             count = workers or max(1, cores() // 8)
-            self._cluster = LocalCluster(
-                n_workers=count,
-                threads_per_worker=1,
-                dashboard_address=None,
-                silence_logs=40,
-                memory_limit="auto",
-                env={"HARDMINE_WORKER_CORES": str(max(1, cores() // count))},
-            )
+            with _interrupts_ignored():
+                self._cluster = LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    silence_logs=logging.CRITICAL,
+                    memory_limit="auto",
+                    env={"HARDMINE_WORKER_CORES": str(max(1, cores() // count))},
+                )
             self._client = Client(self._cluster)
         else:
             try:
@@ -69,6 +74,19 @@ class DaskExecutor:
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Children started meanwhile ignore Ctrl-C: the run that started them ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def cores() -> int:

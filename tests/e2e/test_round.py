@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.e2e.conftest import ROOT, round_settings, shard_bytes
+from tests.e2e.conftest import ASPECTS, ROOT, SUBJECTS, round_settings, shard_bytes
 
 
 def test_a_round_from_run_yaml_to_sql(hardmine, collection, cross_encoder):
@@ -54,35 +54,35 @@ def test_a_round_from_run_yaml_to_sql(hardmine, collection, cross_encoder):
     story = hardmine.json("show", "q0")
     assert {one["doc_id"] for one in story["positives"]} == {"d0-0", "d0-1"}
 
-    other = hardmine.json("select", "small/1", "--recipe", "nv-retriever", "--format", "n-tuple")
+    assert "needs dense to rank 100 (mined: 30)" in hardmine("select", "small/1", "--recipe", "nv-retriever", code=2)[1]
+    other = hardmine.json("select", "small/1", "--recipe", "{name: nv-retriever, depth: 30}", "--format", "n-tuple")
     assert other["recipe"] == "nv-retriever"
     hardmine("export", "small/1", "--format", "flagembedding", "--out", "exported")
     lines = [json.loads(line) for path in sorted((hardmine.folder / "exported").glob("*.jsonl")) for line in path.open()]
-    assert {line["query"] for line in lines} <= {
-        f"how is the {a} of a {s} found?"
-        for a in ("pressure", "temperature", "drag", "stability", "vibration", "fatigue")
-        for s in ("wing", "boundary layer", "shock wave", "heat shield", "propeller", "jet nozzle", "fuselage", "turbine blade")
-    }
+    assert {line["query"] for line in lines} <= {f"how is the {aspect} of a {subject} found?" for aspect in ASPECTS for subject in SUBJECTS}
     assert all(line["pos"] and line["neg"] for line in lines)
     assert "exported: the folder is not empty" in hardmine("export", "small/1", "--format", "triplet", "--out", "exported", code=2)[1]
 
 
 def test_wrong_use_and_failures_have_their_exit_codes(hardmine_alone, collection):
     run = hardmine_alone.write(**round_settings(collection, recipe="rocketka"))
-    out, err = hardmine_alone("mine", run, code=2)
+    _, err = hardmine_alone("mine", run, code=2)
     assert "did you mean 'rocketqa'" in err
     assert "Traceback" not in err
     assert hardmine_alone("mine", code=2)[1]
     assert "no such command" in hardmine_alone("mime", code=2)[1].lower()
     broken = hardmine_alone.write("b.yaml", **round_settings("nowhere"))
-    out, err = hardmine_alone("mine", broken, code=1)
+    _, err = hardmine_alone("mine", broken, code=1)
     assert "nowhere" in err
     assert "Traceback" not in err
     hub = hardmine_alone.write("c.yaml", **round_settings(collection, model={"path": "nobody/nothing"}))
-    out, err = hardmine_alone("mine", hub, code=1)
+    _, err = hardmine_alone("mine", hub, code=1)
     assert "nobody/nothing" in err
     assert "packaged" in err
     assert "rocketqa" in hardmine_alone("recipes", "rocketqa")[0]
+
+
+HEAVY = ("torch", "prefect", "distributed", "faiss", "transformers", "sklearn")
 
 
 def test_a_cached_run_starts_neither_prefect_nor_dask_nor_torch(hardmine_alone, collection):
@@ -90,7 +90,7 @@ def test_a_cached_run_starts_neither_prefect_nor_dask_nor_torch(hardmine_alone, 
     first = hardmine_alone.json("mine", run)
     code = (
         "import json, sys; from flows.cli import main; sys.argv = ['hardmine', 'mine', 'run.yaml', '--json']\n"
-        "try: main()\nfinally: print(json.dumps([m for m in ('torch', 'prefect', 'distributed', 'faiss', 'transformers', 'sklearn') if m in sys.modules]))"
+        f"try: main()\nfinally: print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=hardmine_alone.folder, env=hardmine_alone.environment, capture_output=True, text=True, timeout=100
@@ -106,7 +106,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(hardmine, collection):
     process = hardmine.start("mine", run)
     wait_for(hardmine.folder / "mining/manifests/documents", process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "run the same command again" in err
     assert "Traceback" not in err

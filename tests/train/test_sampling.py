@@ -1,0 +1,85 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.models.settings import TeacherTraining
+from tasks.store.keys import digest
+from tasks.train.metrics import auc, log_loss
+from tasks.train.sampling import hash_words, mix, sample
+
+
+def candidates(queries=20, each=12):
+    rows = []
+    for query in range(queries):
+        for at in range(each):
+            relevance = {0: 2, 1: 0}.get(at)
+            rank = at + 1 if at < each - 1 else None
+            rows.append((f"q{query:03d}", relevance, at == 0, digest("q", query), digest("d", at), rank, 1 if at == each - 1 else None))
+    names = ["query_id", "relevance", "is_positive", "query_hash", "doc_hash", "dense_rank", "random_rank"]
+    return pa.table(list(map(list, zip(*rows, strict=True))), names=names)
+
+
+def choose(table, **settings):
+    groups = [f"g{number // 2}" for number in range(len(table["query_id"].unique()))]
+    return sample(table, groups, TeacherTraining(**settings), ["dense", "random"])
+
+
+def test_what_is_sampled():
+    table = candidates()
+    made = choose(table, negatives=4, min_rank=3, max_rank=9)
+    place = made.rows % 12
+    assert made.labels.tolist() == (place == 0).astype(float).tolist()
+    assert set(place[made.labels == 0].tolist()) <= {2, 3, 4, 5, 6, 7, 8, 11}
+    assert len(set(place[made.labels == 0].tolist())) > 5
+    assert np.bincount(made.rows // 12).tolist() == [5] * 20
+    assert made.rows.tolist() == sorted(made.rows.tolist())
+
+
+def test_groups_are_held_out_whole():
+    made = choose(candidates(200), holdout=0.3)
+    held = {int(row) // 24 for row in made.rows[made.holdout]}
+    assert held.isdisjoint({int(row) // 24 for row in made.rows[~made.holdout]})
+    assert 10 < len(held) < 50
+    assert not choose(candidates(), holdout=0.0).holdout.any()
+
+
+def test_limits_take_whole_queries_and_the_holdout_is_bounded():
+    made = choose(candidates(600), max_pairs=103, holdout=0.5)
+    assert made.trained == 100
+    assert made.holdout.sum() == 240
+
+
+def test_seed_and_repetition():
+    table = candidates()
+    assert choose(table, seed=1).rows.tolist() == choose(table, seed=1).rows.tolist()
+    assert choose(table, seed=1).rows.tolist() != choose(table, seed=2).rows.tolist()
+
+
+def test_no_candidates():
+    assert choose(candidates().slice(0, 0)).trained == 0
+
+
+def test_hash_words():
+    column = pa.chunked_array([["00000000000000ff" + "0" * 16, "a" + "0" * 31]])
+    assert hash_words(column).tolist() == [255, 10 << 60]
+
+
+def test_mix_spreads():
+    left = np.arange(10_000, dtype=np.uint64)
+    drawn = mix(left, left[::-1].copy(), 3) / 2.0**64
+    assert abs(drawn.mean() - 0.5) < 0.02
+    assert len(np.unique(drawn)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "expected"),
+    [([1, 2, 3], [0, 0, 1], 1.0), ([1, 1], [0, 1], 0.5), ([3, 2, 1, 0], [1, 0, 1, 0], 0.75), ([1], [1], None)],
+)
+def test_auc(logits, labels, expected):
+    assert auc(np.array(logits, np.float32), np.array(labels, np.float32)) == expected
+
+
+def test_log_loss():
+    assert log_loss(np.array([0.0, 0.0], np.float32), np.array([1, 0], np.float32)) == pytest.approx(np.log(2))
+    assert log_loss(np.array([-800.0], np.float32), np.array([1], np.float32)) == pytest.approx(800)
+    assert log_loss(np.empty(0, np.float32), np.empty(0, np.float32)) is None
