@@ -95,10 +95,14 @@ class CommandLine:
 
     def __init__(self, folder, server):
         self.folder = folder
-        self.environment = {**os.environ, "PREFECT_HOME": str(folder / "prefect"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-        self.environment.pop("PREFECT_API_URL", None)
-        if server:
-            self.environment["PREFECT_API_URL"] = server
+        self.server = server
+
+    @property
+    def environment(self):
+        """The environment of the next command."""
+        own = {"PREFECT_HOME": str(self.folder / "prefect"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+        inherited = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+        return {**inherited, **own, **({"PREFECT_API_URL": self.server} if self.server else {})}
 
     def start(self, *arguments):
         """Start a command in a process group of its own, so that it can be killed with its workers."""

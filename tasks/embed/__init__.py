@@ -1,0 +1,1 @@
+"""Embed: vectors of documents and queries, a partition at a time."""

@@ -1,0 +1,143 @@
+"""A model's identity: everything that decides its output, and nothing else. No torch is imported here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.models.hardware import resolve_device, resolve_dtype
+from tasks.models.location import locate
+from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTraining
+from tasks.store.keys import digest, file_checksum
+
+BACKEND = "torch"
+_DEFAULT_TOKENS = {"cpu": 256, "cuda": 16_384}
+_OTHER_SUFFIXES = {
+    ".md",
+    ".h5",
+    ".msgpack",
+    ".ot",
+    ".onnx",
+    ".tflite",
+    ".png",
+    ".csv",
+    ".log",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".gitattributes",
+    ".lock",
+}
+_OTHER_FOLDERS = {"onnx", "openvino", "runs", "eval", "__pycache__"}
+_OTHER_NAMES = {".gitattributes", ".gitignore", "README", "LICENSE", "trainer_state.json"}
+
+
+class ModelSpec(BaseModel):
+    """How to load and run a model: JSON that crosses process borders.
+
+    ``path`` and ``revision`` say where it is and are no part of the identity; ``weights`` says what it is.
+    ``batch_tokens`` and ``device`` are part of it: kernels that are chosen by a batch's shape differ in the last bits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+    weights: str
+    prompt: str = ""
+    title_template: str = "{text}"
+    max_length: int
+    dtype: str
+    device: str
+    batch_tokens: int
+    truncate_dim: int | None = None
+    similarity: str = "none"
+    backend: str = BACKEND
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hex digits: the same for equal content wherever it lies."""
+        return digest(self.model_dump(mode="json", exclude={"path", "revision", "trust_remote_code"}))
+
+
+def folder_digest(folder: Path) -> str:
+    """Digest of the names and contents of a model folder's files that matter.
+
+    Weights, adapter, tokenizer, configurations, pooling and code count; read-me files, pickles, training state and
+    other backends' files do not. The folder's own name and place do not.
+    """
+    files = sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file())
+    return digest([[name, file_checksum(file)] for name, file in files if _matters(Path(name))])
+
+
+def _matters(name: Path) -> bool:
+    folders = name.parts[:-1]
+    if any(part in _OTHER_FOLDERS or part.startswith((".", "checkpoint-")) for part in folders):
+        return False
+    return name.suffix not in _OTHER_SUFFIXES and name.name not in _OTHER_NAMES
+
+
+def document_spec(settings: ModelSettings) -> ModelSpec:
+    """The retriever as it embeds documents."""
+    return _embedder(settings, settings.document_prompt, settings.title_template)
+
+
+def query_spec(settings: ModelSettings) -> ModelSpec:
+    """The retriever as it embeds queries (they have no title)."""
+    return _embedder(settings, settings.query_prompt, "{text}")
+
+
+def teacher_spec(settings: TeacherSettings, folder: Path | None = None) -> ModelSpec:
+    """The cross-encoder: of ``settings.path``, or of the folder that a training stage wrote.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    path = str(folder) if folder is not None else str(settings.path)
+    device = resolve_device(settings.device)
+    return ModelSpec(
+        path=path,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        weights=folder_digest(locate(path, settings.revision)),
+        prompt=settings.prompt,
+        title_template=settings.title_template,
+        max_length=settings.max_length,
+        dtype=resolve_dtype(settings.dtype, device),
+        device=device,
+        batch_tokens=settings.batch_tokens or _DEFAULT_TOKENS[device],
+    )
+
+
+def body_spec(settings: TeacherTraining) -> ModelSpec:
+    """The encoder that a teacher is trained from. Training runs on the CPU or the GPU that ``auto`` finds."""
+    device = resolve_device("auto")
+    return ModelSpec(
+        path=settings.body,
+        revision=settings.revision,
+        weights=folder_digest(locate(settings.body, settings.revision)),
+        max_length=settings.max_length,
+        dtype=resolve_dtype(settings.dtype, device),
+        device=device,
+        batch_tokens=_DEFAULT_TOKENS[device],
+    )
+
+
+def _embedder(settings: ModelSettings, prompt: str, template: str) -> ModelSpec:
+    device = resolve_device(settings.device)
+    return ModelSpec(
+        path=settings.path,
+        revision=settings.revision,
+        trust_remote_code=settings.trust_remote_code,
+        weights=folder_digest(locate(settings.path, settings.revision)),
+        prompt=prompt,
+        title_template=template,
+        max_length=settings.max_length,
+        dtype=resolve_dtype(settings.dtype, device),
+        device=device,
+        batch_tokens=settings.batch_tokens or _DEFAULT_TOKENS[device],
+        truncate_dim=settings.truncate_dim,
+        similarity=settings.similarity,
+    )

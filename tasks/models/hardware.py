@@ -1,0 +1,62 @@
+"""What the machine can compute with, found without importing torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+from functools import cache
+from pathlib import Path
+
+_CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worker_cores() -> int:
+    """Cores that this worker should use: HARDMINE_WORKER_CORES, or all."""
+    return max(1, int(os.environ.get("HARDMINE_WORKER_CORES", "0")) or cores())
+
+
+@cache
+def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware."""
+    try:
+        lines = Path(cpuinfo).read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return bool(_CPU_BFLOAT16 & set(flags.split()))
+
+
+@cache
+def cuda_capability() -> float | None:
+    """Compute capability of the first GPU that this torch can use, ``None`` without one."""
+    spec = importlib.util.find_spec("torch")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in {"", "-1"}
+    if spec is None or spec.origin is None or hidden or not (Path(spec.origin).parent / "lib" / "libtorch_cuda.so").exists():
+        return None
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        return float(answer.stdout.splitlines()[0])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` as ``cpu`` or ``cuda``."""
+    if device != "auto":
+        return device
+    return "cpu" if cuda_capability() is None else "cuda"
+
+
+def resolve_dtype(dtype: str, device: str) -> str:
+    """``auto`` as ``bfloat16`` where the (resolved) device has it in hardware, else ``float32``."""
+    if dtype != "auto":
+        return dtype
+    has = cpu_has_bfloat16() if device == "cpu" else (cuda_capability() or 0.0) >= 8.0
+    return "bfloat16" if has else "float32"

@@ -1,0 +1,203 @@
+"""What the embedder and the cross-encoder share: loading once a process, tokenising, running batches of fixed shape.
+
+On a CPU every forward pass uses one thread and several run side by side: how a kernel splits its sums depends on its
+thread count, so results would otherwise differ between one worker with two cores and two workers with one each.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import ModelError
+from tasks.models.batches import Batch, plan
+from tasks.models.fingerprint import ModelSpec, folder_digest
+from tasks.models.hardware import worker_cores
+from tasks.models.location import locate
+
+Report = Callable[[int], None]
+Forward = Callable[[dict[str, Any]], Any]
+
+_TOKENISED_AT_ONCE = 4096
+_IN_FLIGHT = 64
+_LOADED: dict[str, Any] = {}
+_LOCK = threading.Lock()
+
+
+@dataclass
+class Encoded:
+    """Tokenised inputs: for each feature one int32 array per input, and what is the same for all."""
+
+    features: dict[str, list[NDArray[np.int32]]] = field(default_factory=dict)
+    common: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """int64, shape (n,): tokens of each input."""
+        return np.array([len(ids) for ids in self.features.get("input_ids", [])], dtype=np.int64)
+
+
+def loaded(kind: str, spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
+    """A model, loaded once a process for each fingerprint, its files compared with the fingerprint.
+
+    Args:
+        kind: tells models of the same files apart (embedder, cross-encoder).
+        spec: what to load.
+        make: from (folder, keyword arguments) to the model.
+
+    Raises:
+        ModelError: the files are not those that the run was planned with, or cannot be loaded.
+    """
+    key = f"{kind} {spec.fingerprint}"
+    with _LOCK:
+        if key not in _LOADED:
+            _LOADED[key] = _load(spec, make)
+        return _LOADED[key]
+
+
+def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
+    import torch
+    import transformers
+
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if worker_cores() > 1 else "false")
+    transformers.utils.logging.disable_progress_bar()
+    folder = locate(spec.path, spec.revision)
+    if folder_digest(folder) != spec.weights:
+        raise ModelError(f"model {spec.path}: its files changed after the run began", "run again: it is another model now")
+    if spec.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"model {spec.path}: device cuda is set and torch finds no GPU here", "set device: cpu, or install torch for your GPU"
+        )
+    arguments = {
+        "device": spec.device,
+        "trust_remote_code": spec.trust_remote_code,
+        "local_files_only": True,
+        "model_kwargs": {"dtype": getattr(torch, spec.dtype), "use_safetensors": True},
+    }
+    try:
+        model = make(str(folder), arguments)
+    except ModelError:
+        raise
+    except Exception as error:
+        raise ModelError(
+            f"model {spec.path} cannot be loaded: {type(error).__name__}: {error}", "check the folder with sentence-transformers"
+        ) from error
+    model.max_seq_length = _max_length(model, spec.max_length)
+    model.to(dtype=getattr(torch, spec.dtype))
+    model.eval()
+    return model
+
+
+def _max_length(model: Any, wanted: int) -> int:
+    """The wanted number of tokens, or fewer where the model has no positions for so many."""
+    config = getattr(model[0], "config", None)
+    positions = getattr(config, "max_position_embeddings", None) or wanted
+    if getattr(config, "model_type", "") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
+        positions -= 2  # these count from padding_idx + 1
+    return int(min(wanted, positions))
+
+
+def tokenise(model: Any, inputs: Sequence[Any], prompt: str, name: str) -> Encoded:
+    """Token ids of all inputs, truncated to the model's length and not padded.
+
+    Args:
+        model: a SentenceTransformer or CrossEncoder.
+        inputs: texts, or (query, document) pairs.
+        prompt: put before each text or query.
+        name: of the model, for errors.
+
+    Raises:
+        ModelError: the model takes something else than token sequences.
+    """
+    encoded = Encoded()
+    unpadded = {"common": {"return_tensors": None}, "text": {"padding": False}}
+    for start in range(0, len(inputs), _TOKENISED_AT_ONCE):
+        piece = list(inputs[start : start + _TOKENISED_AT_ONCE])
+        made = model.preprocess(piece, prompt=prompt or None, processing_kwargs=unpadded)
+        ids = made.get("input_ids")
+        if not isinstance(ids, list) or len(ids) != len(piece):
+            raise ModelError(
+                f"model {name} is not a transformer over tokens", "use a sentence-transformers model with a Transformer module"
+            )
+        for key, value in made.items():
+            if isinstance(value, list) and len(value) == len(piece):
+                encoded.features.setdefault(key, []).extend(np.array(row, dtype=np.int32) for row in value)
+            else:
+                encoded.common[key] = value
+    return encoded
+
+
+def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int, report: Report) -> NDArray[np.float32]:
+    """The model's output for each input, in input order.
+
+    Args:
+        encoded: from :func:`tokenise`.
+        spec: device and batch size.
+        forward: from a features' dict of tensors, each (rows, length), to a tensor (rows, width).
+        width: columns of the output.
+        report: told of inputs as they get done.
+
+    Returns:
+        float32, shape (n, width).
+    """
+    import torch
+
+    def compute(batch: Batch) -> NDArray[np.float32]:
+        if spec.device == "cpu":
+            torch.set_num_threads(1)
+        rows = np.concatenate([batch.indices, np.repeat(batch.indices[:1], batch.rows - len(batch.indices))])
+        features: dict[str, Any] = dict(encoded.common)
+        for key, values in encoded.features.items():
+            features[key] = torch.from_numpy(np.stack([values[row] for row in rows]).astype(np.int64)).to(spec.device)
+        with torch.inference_mode():
+            result: NDArray[np.float32] = forward(features)[: len(batch.indices)].float().cpu().numpy()
+        return result
+
+    output = np.empty((len(encoded.lengths), width), dtype=np.float32)
+    threads = worker_cores() if spec.device == "cpu" else 1
+    with ThreadPoolExecutor(threads) as pool:
+        for batch, result in _ahead(pool, compute, plan(encoded.lengths, spec.batch_tokens)):
+            output[batch.indices] = result
+            report(len(batch.indices))
+    return output
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, compute: Callable[[Batch], NDArray[np.float32]], batches: Sequence[Batch]
+) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
+    """Results in order, with a bounded number of batches under way; what is not begun is dropped on an error."""
+    waiting: list[tuple[Batch, Future[NDArray[np.float32]]]] = []
+    try:
+        for batch in batches:
+            waiting.append((batch, pool.submit(compute, batch)))
+            if len(waiting) >= _IN_FLIGHT:
+                first, future = waiting.pop(0)
+                yield first, future.result()
+        for first, future in waiting:
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def count_truncated(model: Any, inputs: Sequence[Any], prompt: str, lengths: NDArray[np.int64]) -> int:
+    """How many inputs lost tokens: those at the limit are tokenised again without one."""
+    limit = int(model.max_seq_length)
+    full = [inputs[row] for row in np.flatnonzero(lengths >= limit).tolist()]
+    tokenizer = model.tokenizer
+    cut = 0
+    for start in range(0, len(full), _TOKENISED_AT_ONCE):
+        piece = full[start : start + _TOKENISED_AT_ONCE]
+        pairs = not isinstance(piece[0], str)
+        first = [prompt + (item[0] if pairs else item) for item in piece]
+        second = [item[1] for item in piece] if pairs else None
+        ids = tokenizer(first, second, truncation=False, verbose=False)["input_ids"]
+        cut += sum(len(row) > limit for row in ids)
+    return cut

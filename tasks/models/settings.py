@@ -1,0 +1,93 @@
+"""What a user says about the retriever and the teacher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tasks.settings import Settings
+
+PACKAGED = "packaged:all-MiniLM-L6-v2"
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class _Loaded(Settings):
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
+    title_template: str = Field("{title} {text}", description="A document's input; with an empty title it is the text alone.")
+    max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
+    dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
+    device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
+    batch_tokens: int | None = Field(
+        None,
+        ge=16,
+        le=4_194_304,
+        description="Tokens a batch; empty: 256 on a CPU, 16,384 on a GPU. Part of the model's identity, since it decides the last bits.",
+    )
+
+    @model_validator(mode="after")
+    def _template_has_text(self) -> _Loaded:
+        if "{text}" not in self.title_template:
+            raise ValueError("title_template must contain {text}")
+        return self
+
+
+class ModelSettings(_Loaded):
+    """The retriever: ``model`` in run.yaml."""
+
+    path: str = Field(PACKAGED, description="A folder, a hub id, or packaged:all-MiniLM-L6-v2.")
+    query_prompt: str = Field("", description="Put before each query.")
+    document_prompt: str = Field("", description="Put before each document.")
+    similarity: Literal["auto", "cosine", "dot"] = Field("auto", description="auto: what the model's own configuration says.")
+    vector_dtype: Literal["float32", "float16"] = Field("float32", description="In which vectors are stored.")
+    truncate_dim: int | None = Field(None, ge=1, description="Keep the first dimensions only (Matryoshka models).")
+
+
+class TeacherTraining(Settings):
+    """A teacher trained in the run, RocketQA's way: labelled pairs against sampled candidates."""
+
+    body: str = Field(PACKAGED, description="The encoder to start from: a folder, a hub id, or packaged:all-MiniLM-L6-v2.")
+    revision: str | None = Field(None, description="Branch, tag or commit of a hub body.")
+    epochs: int = Field(1, ge=1, le=100, description="Passes over the pairs.")
+    negatives: int = Field(4, ge=1, le=100, description="Sampled candidates for each labelled pair.")
+    min_rank: int = Field(1, ge=1, description="Best rank of a candidate to be sampled.")
+    max_rank: int = Field(50, ge=1, description="Worst rank of a candidate to be sampled; random candidates are sampled as well.")
+    batch_size: int = Field(16, ge=1, le=4096, description="Pairs a step.")
+    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak of the linear schedule.")
+    warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises.")
+    weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW.")
+    max_length: int = Field(144, ge=8, le=131_072, description="Tokens of a pair while training.")
+    max_pairs: int = Field(20_000, ge=10, description="Pairs to train on at most; whole queries, chosen by hash.")
+    frozen_layers: int = Field(0, ge=0, description="Lowest encoder layers that stay as they are; 0: all are trained.")
+    train_embeddings: bool = Field(
+        False, description="Train the token embeddings too; most of a small model's weights, and of a step's time."
+    )
+    holdout: float = Field(0.1, ge=0, le=0.5, description="Share of the query groups that is kept for measuring.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="bfloat16: autocast; weights stay float32.")
+    seed: int = Field(0, ge=0, description="Of sampling, order, dropout and the new head.")
+
+    @model_validator(mode="after")
+    def _ranks_in_order(self) -> TeacherTraining:
+        if self.min_rank > self.max_rank:
+            raise ValueError(f"min_rank {self.min_rank} is beyond max_rank {self.max_rank}")
+        return self
+
+
+class TeacherSettings(_Loaded):
+    """The cross-encoder: ``teacher`` in run.yaml; a model that is there, or one that the run trains."""
+
+    path: str | None = Field(None, description="A folder or a hub id of a cross-encoder with one output.")
+    train: TeacherTraining | None = Field(None, description="Train one in the run instead.")
+    depth: int = Field(50, ge=1, description="Candidates to this rank (by any source) are scored.")
+    prompt: str = Field("", description="Put before each query.")
+    activation: Literal["auto", "sigmoid", "identity"] = Field("auto", description="How a logit becomes teacher_sigmoid; auto: sigmoid.")
+    pairs_per_partition: int = Field(20_000, ge=1, description="Pairs that a crash can lose.")
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> TeacherSettings:
+        if (self.path is None) == (self.train is None):
+            raise ValueError("give either path (a cross-encoder) or train (settings for training one)")
+        return self

@@ -1,0 +1,65 @@
+"""Which pairs the teacher scores, and how they are cut into blocks: pure array work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+
+def to_score(table: pa.Table, depth: int, sources: Sequence[str]) -> NDArray[np.bool_]:
+    """The candidates that the teacher scores: every labelled positive, and whatever a source ranks within the depth.
+
+    Args:
+        table: candidates with ``is_positive`` and ``<source>_rank``; a NULL rank is no rank.
+        depth: worst rank that is scored.
+        sources: whose ranks count.
+
+    Returns:
+        bool, shape (rows,).
+    """
+    wanted = np.asarray(table["is_positive"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+    for source in sources:
+        ranks = np.asarray(table[f"{source}_rank"].fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+        wanted = wanted | ((ranks > 0) & (ranks <= depth))
+    return wanted
+
+
+def blocks(query_ids: pa.ChunkedArray, wanted: NDArray[np.bool_], size: int) -> list[tuple[int, int, int]]:
+    """Cut a candidates table into runs of whole queries.
+
+    Args:
+        query_ids: sorted, shape (rows,).
+        wanted: bool, shape (rows,): the rows that count.
+        size: pairs that a block should have; a block ends with the query that reaches it.
+
+    Returns:
+        (first row, row after the last, pairs) of each block; together they cover all rows, one block at least.
+    """
+    rows = len(wanted)
+    if rows == 0:
+        return [(0, 0, 0)]
+    codes = query_ids.combine_chunks().dictionary_encode().indices.to_numpy()
+    ends = np.append(np.flatnonzero(np.diff(codes)) + 1, rows)
+    counted = np.cumsum(wanted)[ends - 1]
+    found, start, done = [], 0, 0
+    while start < rows:
+        at = min(int(np.searchsorted(counted, done + size)), len(ends) - 1)
+        end, total = int(ends[at]), int(counted[at])
+        found.append((start, end, total - done))
+        start, done = end, total
+    return found
+
+
+def unique_pairs(query_hash: pa.ChunkedArray, doc_hash: pa.ChunkedArray) -> tuple[pa.Table, NDArray[np.int64]]:
+    """Different pairs, sorted.
+
+    Returns:
+        A table (query_hash, doc_hash) and, for each of its rows, the first row of the input that has the pair.
+    """
+    table = pa.table({"query_hash": query_hash, "doc_hash": doc_hash, "row": np.arange(len(query_hash), dtype=np.int64)})
+    grouped = table.group_by(["query_hash", "doc_hash"], use_threads=False).aggregate([("row", "min")])
+    ordered = grouped.sort_by([("query_hash", "ascending"), ("doc_hash", "ascending")])
+    return ordered.select(["query_hash", "doc_hash"]), ordered["row_min"].to_numpy()

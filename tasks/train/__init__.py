@@ -1,0 +1,1 @@
+"""Train: a teacher from labelled pairs and retrieved candidates."""
