@@ -5,7 +5,7 @@ TORCH = torch==2.13.0
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help install quickstart test lint format lock clean
+.PHONY: help install quickstart test lint format docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ lint: install  ## style, types, architecture
 format: install  ## mend style
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+docs: install  ## write the reference pages from the code
+	$(BIN)/python -m flows.reference
 
 lock: install  ## write requirements.lock anew (torch stays out: it is pinned above)
 	$(BIN)/pip-compile --quiet --upgrade --extra dev --unsafe-package torch --strip-extras --no-emit-index-url --no-emit-find-links --no-header --no-annotate -o requirements.lock pyproject.toml
