@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from tasks.errors import HardmineError, UsageError
+from tasks.errors import HardmineError
 
 # Quiet by default; whoever sets these keeps what is set.
 os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -93,6 +93,7 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Apply another recipe to a round that is there: no model runs."""
+    from flows.configuration import load_recipe
     from flows.stored import find_round, select_again
     from flows.summary import print_selection
     from tasks.runner.inline import InlineExecutor
@@ -100,7 +101,7 @@ def select(
     with _progress() as progress:
         context = _context(root, progress, InlineExecutor(2))
         record = find_round(context.storage, round_name)
-        record, selected = select_again(context, record, _recipe(recipe), num_negatives, formats or [], truncate)
+        record, selected = select_again(context, record, load_recipe(recipe), num_negatives, formats or [], truncate)
     if as_json:
         _print_json({"round": f"{record.dataset}/{record.number}", **selected.result.model_dump(mode="json")})
     else:
@@ -255,20 +256,6 @@ def _load(path: Path, overrides: list[str] | None) -> Any:
     from flows.settings import MineSettings
 
     return load_settings(MineSettings, path, overrides or []).resolved(path.parent)
-
-
-def _recipe(text: str) -> str | dict[str, Any]:
-    import yaml
-
-    if text.endswith((".yaml", ".yml")):
-        if not Path(text).is_file():
-            raise UsageError(f"--recipe {text}: there is no such file", "give a recipe's name, its settings as YAML, or a YAML file")
-        text = Path(text).read_text(encoding="utf-8")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--recipe: not valid YAML: {error}", "as in --recipe '{name: rocketqa, ceiling: 0.05}'") from error
-    return dict(value) if isinstance(value, dict) else str(value)
 
 
 def _context(root: str, progress: Any, executor: Any) -> Any:

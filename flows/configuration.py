@@ -48,6 +48,23 @@ def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ())
     return validate(model, values, lines, str(path))
 
 
+def load_recipe(text: str) -> str | dict[str, Any]:
+    """``--recipe``: a name, settings as YAML, or a YAML file.
+
+    Raises:
+        UsageError: the file is missing, or not YAML.
+    """
+    if text.endswith((".yaml", ".yml")):
+        if not Path(text).is_file():
+            raise UsageError(f"--recipe {text}: there is no such file", "give a recipe's name, its settings as YAML, or a YAML file")
+        text = Path(text).read_text(encoding="utf-8")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--recipe: not valid YAML: {error}", "as in --recipe '{name: rocketqa, ceiling: 0.05}'") from error
+    return dict(value) if isinstance(value, dict) else str(value)
+
+
 def validate(model: type[Model], values: dict[str, Any], lines: dict[Location, int] | None = None, file: str = "") -> Model:
     """A settings object, or an error in a user's words."""
     try:

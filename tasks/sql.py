@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from duckdb import DuckDBPyConnection
+from duckdb import DuckDBPyConnection as DuckDBPyConnection
 
 from tasks.errors import StorageError, UsageError
 

@@ -1,8 +1,9 @@
 """Batches whose shape depends on nothing but the token length, so that a result depends on its own input alone.
 
 Matrix kernels are chosen by the shape of a batch and round differently: a vector's last bits would depend on how many
-others happened to be in its batch. So each batch holds one token length (no padding), and for each length always the
-same number of rows: a batch that is not full is filled up with copies of its first row.
+others happened to be in its batch. So an input is padded to a length that follows from its own length alone (the next
+multiple of ``STEP``), and for each length a batch has always the same number of rows: one that is not full is filled up with copies of
+its first row.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Batch:
     """Some inputs of one token length.
 
     Args:
-        length: tokens of each.
+        length: tokens of each, with padding.
         rows: rows that the model is given, at least ``len(indices)``.
         indices: int64, shape (n,): which inputs.
     """
@@ -26,6 +27,19 @@ class Batch:
     length: int
     rows: int
     indices: NDArray[np.int64]
+
+
+STEP = 16
+
+
+def padded(lengths: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Token lengths with padding: the next multiple of ``STEP``, at most ``limit`` (which no input exceeds).
+
+    >>> padded(np.array([1, 16, 17, 250]), 250).tolist()
+    [16, 16, 32, 250]
+    """
+    result: NDArray[np.int64] = np.minimum(-(-lengths // STEP) * STEP, limit)
+    return result
 
 
 def rows_of(length: int, budget: int) -> int:
@@ -37,15 +51,17 @@ def rows_of(length: int, budget: int) -> int:
     return 1 << max(0, (budget // max(1, length)).bit_length() - 1)
 
 
-def plan(lengths: NDArray[np.int64], budget: int) -> list[Batch]:
-    """Batches over all inputs, longest first, in input order within a length.
+def plan(lengths: NDArray[np.int64], budget: int, limit: int) -> list[Batch]:
+    """Batches over all inputs, longest first, in input order within a padded length.
 
     Args:
         lengths: int64, shape (n,): token length of each input.
         budget: tokens a batch.
+        limit: the model's greatest length.
     """
     if len(lengths) == 0:
         return []
+    lengths = padded(lengths, limit)
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     borders = np.flatnonzero(np.diff(ordered)) + 1

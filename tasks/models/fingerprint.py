@@ -12,7 +12,7 @@ from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTrainin
 from tasks.store.keys import digest, file_checksum
 
 BACKEND = "torch"
-_DEFAULT_TOKENS = {"cpu": 256, "cuda": 16_384}
+_DEFAULT_TOKENS = {"cpu": 1024, "cuda": 16_384}
 _OTHER_SUFFIXES = {
     ".md",
     ".h5",

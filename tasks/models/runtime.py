@@ -37,6 +37,9 @@ class Encoded:
 
     features: dict[str, list[NDArray[np.int32]]] = field(default_factory=dict)
     common: dict[str, Any] = field(default_factory=dict)
+    filling: dict[str, int] = field(default_factory=dict)  # what pads a feature; 0 unless named
+    left: bool = False  # pad before the tokens
+    limit: int = 512  # the model's greatest length
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -116,7 +119,12 @@ def tokenise(model: Any, inputs: Sequence[Any], prompt: str, name: str) -> Encod
     Raises:
         ModelError: the model takes something else than token sequences.
     """
-    encoded = Encoded()
+    tokenizer = model.tokenizer
+    encoded = Encoded(
+        filling={"input_ids": int(tokenizer.pad_token_id or 0)},
+        left=getattr(tokenizer, "padding_side", "right") == "left",
+        limit=int(model.max_seq_length),
+    )
     unpadded = {"common": {"return_tensors": None}, "text": {"padding": False}}
     for start in range(0, len(inputs), _TOKENISED_AT_ONCE):
         piece = list(inputs[start : start + _TOKENISED_AT_ONCE])
@@ -132,6 +140,21 @@ def tokenise(model: Any, inputs: Sequence[Any], prompt: str, name: str) -> Encod
             else:
                 encoded.common[key] = value
     return encoded
+
+
+def pad(rows: Sequence[NDArray[np.int32]], length: int, filling: int, left: bool) -> NDArray[np.int64]:
+    """Rows of token ids (or masks) as one int64 array, shape (rows, length).
+
+    >>> pad([np.array([1, 2]), np.array([3])], 3, 0, left=False).tolist()
+    [[1, 2, 0], [3, 0, 0]]
+    """
+    result = np.full((len(rows), length), filling, dtype=np.int64)
+    for number, row in enumerate(rows):
+        if left:
+            result[number, length - len(row) :] = row
+        else:
+            result[number, : len(row)] = row
+    return result
 
 
 def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int, report: Report) -> NDArray[np.float32]:
@@ -155,7 +178,8 @@ def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int,
         rows = np.concatenate([batch.indices, np.repeat(batch.indices[:1], batch.rows - len(batch.indices))])
         features: dict[str, Any] = dict(encoded.common)
         for key, values in encoded.features.items():
-            features[key] = torch.from_numpy(np.stack([values[row] for row in rows]).astype(np.int64)).to(spec.device)
+            stacked = pad([values[row] for row in rows], batch.length, encoded.filling.get(key, 0), encoded.left)
+            features[key] = torch.from_numpy(stacked).to(spec.device)
         with torch.inference_mode():
             result: NDArray[np.float32] = forward(features)[: len(batch.indices)].float().cpu().numpy()
         return result
@@ -163,7 +187,7 @@ def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int,
     output = np.empty((len(encoded.lengths), width), dtype=np.float32)
     threads = worker_cores() if spec.device == "cpu" else 1
     with ThreadPoolExecutor(threads) as pool:
-        for batch, result in _ahead(pool, compute, plan(encoded.lengths, spec.batch_tokens)):
+        for batch, result in _ahead(pool, compute, plan(encoded.lengths, spec.batch_tokens, encoded.limit)):
             output[batch.indices] = result
             report(len(batch.indices))
     return output

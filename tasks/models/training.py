@@ -86,7 +86,7 @@ def _load(body: ModelSpec, settings: TeacherTraining) -> tuple[Any, Any]:
     folder = locate(body.path, body.revision)
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            folder, num_labels=1, attention_probs_dropout_prob=0.0, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:

@@ -25,7 +25,13 @@ def run(work: Work, out: Output) -> None:
     job = work.job
     training = TeacherTraining.model_validate(job.options["training"])
     table, chosen = choose(work.storage, job.inputs["candidates"], job.inputs["queries"], training, list(job.settings["sources"]))
-    pairs = _texts(work, table.take(pa.array(chosen.rows)), str(job.settings["prompt"]), str(job.settings["title_template"]))
+    pairs = _texts(
+        work,
+        table.take(pa.array(chosen.rows)),
+        table.take(pa.array(chosen.docs)),
+        str(job.settings["prompt"]),
+        str(job.settings["title_template"]),
+    )
     held = chosen.holdout
     folder = work.storage.scratch() / uuid.uuid4().hex
     try:
@@ -57,9 +63,9 @@ def _metrics(before: Logits, after: Logits, labels: NDArray[np.float32]) -> dict
     return {name: None if value is None else round(value, 6) for name, value in figures.items()}
 
 
-def _texts(work: Work, table: pa.Table, prompt: str, template: str) -> list[tuple[str, str]]:
-    """(query, document) inputs of each row."""
-    addresses = [np.asarray(table[name].to_numpy(), dtype=np.int64) for name in ("doc_partition", "doc_row")]
+def _texts(work: Work, table: pa.Table, documents: pa.Table, prompt: str, template: str) -> list[tuple[str, str]]:
+    """(query, document) inputs: queries of the rows of ``table``, documents of those of ``documents``."""
+    addresses = [np.asarray(documents[name].to_numpy(), dtype=np.int64) for name in ("doc_partition", "doc_row")]
     texts = take_texts(work.storage, work.job.inputs["documents"], addresses[0], addresses[1], ["title", "text"])
     part = np.asarray(table["part"].to_numpy())
     query_row = np.asarray(table["query_row"].to_numpy(), dtype=np.int64)

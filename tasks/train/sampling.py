@@ -19,15 +19,17 @@ Words = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of a candidates table that are trained on or measured on.
+    """Pairs that are trained on or measured on, as rows of a candidates table.
 
     Args:
-        rows: int64, shape (n,): ascending.
+        rows: int64, shape (n,): a row of the pair's query; ascending.
+        docs: int64, shape (n,): a row of the pair's document; the same row unless the document was drawn from another query's.
         labels: float32, shape (n,): 1 labelled, 0 sampled.
         holdout: bool, shape (n,): measured on only.
     """
 
     rows: NDArray[np.int64]
+    docs: NDArray[np.int64]
     labels: NDArray[np.float32]
     holdout: NDArray[np.bool_]
 
@@ -43,27 +45,46 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
     Args:
         table: candidates sorted by query: query_id, relevance, is_positive, query_hash, doc_hash, ``<source>_rank``.
         groups: group of each different query, in the table's order; a group is held out as a whole.
-        settings: ranks, negatives, holdout, max_pairs, seed.
-        sources: all of them; ``random`` candidates are sampled whatever their rank.
+        settings: ranks, negatives, random_negatives, holdout, max_pairs, seed.
+        sources: whose ranks count.
 
     Returns:
-        For each query with a labelled document: its labelled rows, and ``negatives`` times as many sampled ones (or all there are).
+        For each query with a labelled document: its labelled rows; for each of these ``negatives`` sampled candidates (or all
+        there are) and, in training, about ``random_negatives`` documents that are no candidates of the query.
         Judged documents below the grade of a positive are left out.
     """
     if table.num_rows == 0:
-        return Sample(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool))
+        return Sample(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool))
     query = query_codes(table["query_id"])
     positive = np.asarray(table["is_positive"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
     labelled = np.bincount(query[positive], minlength=len(groups))
-    chance = mix(hash_words(table["query_hash"]), hash_words(table["doc_hash"]), settings.seed)
+    asked, documents = hash_words(table["query_hash"]), hash_words(table["doc_hash"])
+    chance = mix(asked, documents, settings.seed)
     pool = np.flatnonzero(_eligible(table, settings, sources) & ~positive)
     pool = pool[np.lexsort((pool, chance[pool], query[pool]))]
     place = np.arange(len(pool)) - np.searchsorted(query[pool], query[pool])
     negatives = pool[place < settings.negatives * labelled[query[pool]]]
-    rows = np.sort(np.concatenate([np.flatnonzero(positive), negatives]))
+    others, drawn = _random_pairs(np.flatnonzero(positive), asked, documents, settings)
+    rows = np.concatenate([np.flatnonzero(positive), negatives, others]).astype(np.int64)
+    docs = np.concatenate([np.flatnonzero(positive), negatives, drawn]).astype(np.int64)
     held, chosen = _choose_queries(np.bincount(query[rows], minlength=len(groups)), labelled, groups, settings)
-    rows = rows[chosen[query[rows]]]
-    return Sample(rows.astype(np.int64), positive[rows].astype(np.float32), held[query[rows]])
+    keep = chosen[query[rows]] & ~(held[query[rows]] & (rows != docs))
+    order = np.lexsort((docs, rows))
+    order = order[keep[order]]
+    rows, docs = rows[order], docs[order]
+    return Sample(rows, docs, (positive[rows] & (rows == docs)).astype(np.float32), held[query[rows]])
+
+
+def _random_pairs(
+    positive: NDArray[np.int64], asked: Words, documents: Words, settings: TeacherTraining
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each labelled row some rows of other queries, whose documents are no candidates of its own query."""
+    rows = np.repeat(positive, settings.random_negatives)
+    draw = np.tile(np.arange(settings.random_negatives, dtype=np.uint64), len(positive))
+    chance = mix(mix(asked[rows], documents[rows], settings.seed), draw, settings.seed + 1)
+    drawn = (chance % np.uint64(len(asked))).astype(np.int64)
+    known = np.isin(mix(asked[rows], documents[drawn], 0), mix(asked, documents, 0))
+    return rows[~known], drawn[~known]
 
 
 def query_codes(query_ids: pa.ChunkedArray) -> NDArray[np.int64]:
@@ -99,7 +120,7 @@ def _eligible(table: pa.Table, settings: TeacherTraining, sources: Sequence[str]
     ranked = np.zeros(table.num_rows, dtype=bool)
     for source in sources:
         ranks = np.asarray(table[f"{source}_rank"].fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-        ranked |= (ranks > 0) if source == "random" else (ranks >= settings.min_rank) & (ranks <= settings.max_rank)
+        ranked |= (ranks >= settings.min_rank) & (ranks <= settings.max_rank)
     return unjudged & ranked
 
 

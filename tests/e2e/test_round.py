@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,10 @@ def test_a_round_from_run_yaml_to_sql(hardmine, collection, cross_encoder):
     why = json.loads(hardmine("sql", "SELECT * FROM why('q0', 'd0-0')", "--format", "json")[0])
     assert why[0]["decision"] == "positive"
     assert "small/1" in hardmine("rounds")[0]
+    documented = re.findall(r"    -- .*\n((?:    .+\n)+)", (ROOT / "docs/audit.md").read_text())
+    assert len(documented) == 3
+    for statement in documented:
+        hardmine("sql", statement, "--format", "json")
     story = hardmine.json("show", "q0")
     assert {one["doc_id"] for one in story["positives"]} == {"d0-0", "d0-1"}
 

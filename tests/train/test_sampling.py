@@ -14,14 +14,16 @@ def candidates(queries=20, each=12):
         for at in range(each):
             relevance = {0: 2, 1: 0}.get(at)
             rank = at + 1 if at < each - 1 else None
-            rows.append((f"q{query:03d}", relevance, at == 0, digest("q", query), digest("d", at), rank, 1 if at == each - 1 else None))
+            rows.append(
+                (f"q{query:03d}", relevance, at == 0, digest("q", query), digest("d", query, at), rank, 1 if at == each - 1 else None)
+            )
     names = ["query_id", "relevance", "is_positive", "query_hash", "doc_hash", "dense_rank", "random_rank"]
     return pa.table(list(map(list, zip(*rows, strict=True))), names=names)
 
 
 def choose(table, **settings):
     groups = [f"g{number // 2}" for number in range(len(table["query_id"].unique()))]
-    return sample(table, groups, TeacherTraining(**settings), ["dense", "random"])
+    return sample(table, groups, TeacherTraining(**{"random_negatives": 0, **settings}), ["dense"])
 
 
 def test_what_is_sampled():
@@ -29,10 +31,20 @@ def test_what_is_sampled():
     made = choose(table, negatives=4, min_rank=3, max_rank=9)
     place = made.rows % 12
     assert made.labels.tolist() == (place == 0).astype(float).tolist()
-    assert set(place[made.labels == 0].tolist()) <= {2, 3, 4, 5, 6, 7, 8, 11}
+    assert set(place[made.labels == 0].tolist()) <= {2, 3, 4, 5, 6, 7, 8}
     assert len(set(place[made.labels == 0].tolist())) > 5
     assert np.bincount(made.rows // 12).tolist() == [5] * 20
-    assert made.rows.tolist() == sorted(made.rows.tolist())
+    assert made.rows.tolist() == made.docs.tolist() == sorted(made.rows.tolist())
+
+
+def test_random_negatives_are_documents_of_other_queries():
+    made = choose(candidates(), negatives=1, random_negatives=3, holdout=0.4)
+    drawn = made.rows != made.docs
+    assert (made.rows[drawn] // 12 != made.docs[drawn] // 12).all()
+    assert not made.labels[drawn].any()
+    assert not made.holdout[drawn].any()
+    trained = 20 - len(set((made.rows[made.holdout] // 12).tolist()))
+    assert 2.5 * trained <= drawn.sum() <= 3 * trained
 
 
 def test_groups_are_held_out_whole():
@@ -44,7 +56,7 @@ def test_groups_are_held_out_whole():
 
 
 def test_limits_take_whole_queries_and_the_holdout_is_bounded():
-    made = choose(candidates(600), max_pairs=103, holdout=0.5)
+    made = choose(candidates(600), max_pairs=103, holdout=0.5, negatives=4)
     assert made.trained == 100
     assert made.holdout.sum() == 240
 

@@ -82,6 +82,8 @@ def settings(body, **training):
         "learning_rate": 1e-3,
         "max_length": 24,
         "holdout": 0.3,
+        "negatives": 4,
+        "random_negatives": 0,
         "dtype": "float32",
         **training,
     }
@@ -155,3 +157,11 @@ def test_what_is_in_the_key(storage, world, body):
     assert key(settings(body)) == key(settings(body))
     assert key(settings(body)) != key(settings(body, seed=1))
     assert key(settings(body)) != key(settings(body).model_copy(update={"prompt": "q: "}))
+
+
+def test_random_documents_are_trained_on_and_not_measured(storage, world, body):
+    wide = {"negatives": 1, "max_rank": 12, "random_negatives": 3}
+    _, done = train(storage, world, settings(body, **wide))
+    without = train(storage, world, settings(body, **{**wide, "random_negatives": 0}))[1]
+    assert done.meta["holdout_pairs"] == without.meta["holdout_pairs"]
+    assert done.meta["pairs"] == without.meta["pairs"]  # every document is a candidate of every query here
