@@ -18,7 +18,7 @@ from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from tasks.sql import DuckDBPyConnection
 
 _ADDRESS = ("query_row", "doc_partition", "doc_row")
 _KEPT = "('negative', 'positive', 'pseudo_positive')"

@@ -69,7 +69,7 @@ def test_settings_that_change_vectors_change_the_fingerprint(checkpoint, changed
 
 
 @pytest.mark.parametrize(
-    "changed", [{"query_prompt": "q: "}, {"vector_dtype": "float16"}, {"trust_remote_code": True}, {"batch_tokens": 256}]
+    "changed", [{"query_prompt": "q: "}, {"vector_dtype": "float16"}, {"trust_remote_code": True}, {"batch_tokens": 1024}]
 )
 def test_settings_that_do_not(checkpoint, changed):
     base = {"dtype": "float32", "device": "cpu"}

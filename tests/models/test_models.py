@@ -45,7 +45,7 @@ def test_counts_and_progress(embedder, texts):
     told = []
     made = embedder.encode(texts, told.append)
     assert sum(told) == len(texts)
-    assert len(told) > 5
+    assert len(told) > 2
     assert made.truncated == 1
     lengths = [len(row) for row in embedder._model.tokenizer(texts, truncation=True, max_length=64)["input_ids"]]
     assert made.tokens == sum(lengths)
