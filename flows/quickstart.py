@@ -16,7 +16,7 @@ _RUN = {
     },
     "model": {"path": "packaged", "max_length": 192},
     "teacher": {
-        "train": {"epochs": 2, "negatives": 2, "random_negatives": 2, "max_length": 80},
+        "train": {"epochs": 2, "negatives": 1, "random_negatives": 3, "max_length": 64},
         "depth": 8,
         "max_length": 96,
     },

@@ -52,9 +52,9 @@ class TeacherTraining(Settings):
     body: str = Field(PACKAGED, description="The encoder to start from: a folder, a hub id, or packaged:all-MiniLM-L6-v2.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub body.")
     epochs: int = Field(2, ge=1, le=100, description="Passes over the pairs.")
-    negatives: int = Field(2, ge=1, le=100, description="Sampled candidates for each labelled pair.")
+    negatives: int = Field(1, ge=1, le=100, description="Sampled candidates for each labelled pair.")
     random_negatives: int = Field(
-        2,
+        3,
         ge=0,
         le=100,
         description="Documents of other queries for each labelled pair; without them a small teacher hardly starts to learn.",
@@ -62,11 +62,11 @@ class TeacherTraining(Settings):
     min_rank: int = Field(1, ge=1, description="Best rank of a candidate to be sampled.")
     max_rank: int = Field(50, ge=1, description="Worst rank of a candidate to be sampled.")
     batch_size: int = Field(16, ge=1, le=4096, description="Pairs a step.")
-    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak of the linear schedule.")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak of the linear schedule.")
     warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Of all layers; drawing it takes a CPU as long as the matrix products.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW.")
-    max_length: int = Field(96, ge=8, le=131_072, description="Tokens of a pair while training.")
+    max_length: int = Field(64, ge=8, le=131_072, description="Tokens of a pair while training.")
     max_pairs: int = Field(20_000, ge=10, description="Pairs to train on at most; whole queries, chosen by hash.")
     frozen_layers: int = Field(0, ge=0, description="Lowest encoder layers that stay as they are; 0: all are trained.")
     train_embeddings: bool = Field(

@@ -1,12 +1,12 @@
 """Rules: row-wise reasons to reject a candidate. All are evaluated; a candidate that none rejects survives.
 
 A rule names the columns it compares and says what a missing value means (``on_null``, without a default where the
-column can be missing). Adding a rule: one class here, its line in ``RULES``, one test.
+column can be missing). Adding a rule: one class here, its line in ``AnyRule``, one test.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -25,7 +25,6 @@ class Rule(Settings):
     ``reason`` is the short word that decisions carry; by default the rule's kind.
     """
 
-    needs_teacher: ClassVar[bool] = False
     kind: str
     reason: str = Field("", pattern=r"^[a-z0-9_]*$", description="The reason given in decisions; by default the kind.")
 
@@ -268,22 +267,6 @@ class Where(Rule):
         return f"NOT coalesce(({self.predicate}), {kept})"
 
 
-RULES = (
-    RankRange,
-    RankSkip,
-    MaxScore,
-    MinScore,
-    TeacherCeiling,
-    MiddleBand,
-    AbsoluteMargin,
-    RelativeMargin,
-    Window,
-    Duplicate,
-    NearDuplicate,
-    NearDuplicateCosine,
-    Where,
-)
-
 AnyRule = Annotated[
     RankRange
     | RankSkip
@@ -300,6 +283,8 @@ AnyRule = Annotated[
     | Where,
     Field(discriminator="kind"),
 ]
+
+RULES: tuple[type[Rule], ...] = get_args(get_args(AnyRule)[0])
 
 
 def _number(value: float) -> str:
