@@ -53,7 +53,7 @@ def mined(collection, cross_encoder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def theirs(collection, cross_encoder):
+def theirs(collection, cross_encoder, tmp_path_factory):
     """Their miner on the same texts: every labelled pair a row, all documents as the corpus."""
     import gzip
 
@@ -75,6 +75,8 @@ def theirs(collection, cross_encoder):
     labels = [line.split("\t") for line in (collection / "qrels/test.tsv").read_text().splitlines()[1:]]
     pairs = Dataset.from_dict({"anchor": [queries[query] for query, _, _ in labels], "positive": [documents[doc] for _, doc, _ in labels]})
 
+    cache = str(tmp_path_factory.mktemp("cache"))  # one model and one corpus: their cache is safe here
+
     def run(output_format, rescored, **filters):
         return mine_hard_negatives(
             pairs,
@@ -85,14 +87,19 @@ def theirs(collection, cross_encoder):
             output_format=output_format,
             output_scores=False,
             verbose=False,
+            cache_folder=cache,
             **filters,
         ).to_list()
 
     return run
 
 
-@pytest.mark.parametrize("rescored", [False, True], ids=["cosine", "cross-encoder"])
-@pytest.mark.parametrize("filters", FILTERS, ids=lambda filters: "+".join(filters) or "plain")
+CASES = [(filters, False) for filters in FILTERS] + [(filters, True) for filters in FILTERS[3:]]
+
+
+@pytest.mark.parametrize(
+    ("filters", "rescored"), CASES, ids=lambda case: "+".join(case) or "plain" if isinstance(case, dict) else str(case)
+)
 def test_rows_are_equal(mined, theirs, filters, rescored):
     context, settings = mined
     if rescored:  # the little teacher's scores lie close together
@@ -107,9 +114,9 @@ def test_rows_are_equal(mined, theirs, filters, rescored):
 
 def test_the_filters_do_filter(theirs):
     """The comparison above would also hold for empty outputs: they are not empty, and not all alike."""
-    counts = [len(theirs("triplet", False, **filters)) for filters in FILTERS]
-    assert min(counts) > 20
-    assert len(set(counts)) >= 4
+    outputs = [ordered(theirs("triplet", False, **filters)) for filters in FILTERS]
+    assert min(map(len, outputs)) > 20
+    assert len({json.dumps(rows) for rows in outputs}) == len(FILTERS)
 
 
 def ours(folder):
