@@ -22,6 +22,9 @@ from tasks.store.manifest import Part
 from tasks.store.storage import open_storage
 
 
+_USEFUL_AUC = 0.7
+
+
 class _NotCached(Exception):
     """Some partition has to be computed."""
 
@@ -34,13 +37,12 @@ class _CacheOnly:
         raise _NotCached(stage.name)
 
 
-def mine(settings: MineSettings, progress: Progress, ui: Progress | None = None) -> MineResult:
+def mine(settings: MineSettings, progress: Progress) -> MineResult:
     """Mine one round. A run that is wholly cached starts neither Prefect nor Dask, and loads no model.
 
     Args:
         settings: of the run, with absolute paths.
         progress: who is told how far it is.
-        ui: another listener that needs Prefect's API, where there is one.
     """
     if not os.environ.get("PREFECT_API_URL"):
         try:
@@ -178,5 +180,8 @@ def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe
         for name, depth in {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}.items():
             if depth > table.depths.get(name, 0):
                 yield f"recipe {recipe.name} was truncated: {name} mined to rank {table.depths.get(name, 0)}, {depth} needed"
+    auc = scored.teacher_facts.get("auc_after")
+    if auc is not None and auc < _USEFUL_AUC:
+        yield f"the teacher hardly tells relevant from not (AUC {auc:.2f} on held-out queries): do not trust its scores; train it longer"
     if settings.retrieve.dense.top_k < table.depths["dense"]:
         yield f"dense retrieval deepened from {settings.retrieve.dense.top_k} to {table.depths['dense']} as a recipe needs"

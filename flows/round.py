@@ -106,7 +106,17 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
     if settings.fixed_encoder is not None:
         stages.append(embed_documents(context, settings.fixed_encoder, dataset.name, dataset.documents))
         fixed = stages[-1].parts
-    table = scored(context, depth.retrieve.sources, merged.parts, dataset.queries, dataset.documents, teacher.pairs, shingles, fixed)
+    table = scored(
+        context,
+        depth.retrieve.sources,
+        merged.parts,
+        dataset.queries,
+        dataset.documents,
+        teacher.pairs,
+        shingles,
+        fixed,
+        _activation(settings),
+    )
     return ScoredRound(dataset, depth, table, (*stages, table), teacher.facts)
 
 
@@ -180,6 +190,10 @@ def _score(
     )
     stages.append(judged)
     return _Teacher(judged.parts, dict(trained.meta) if trained else {})
+
+
+def _activation(settings: MineSettings) -> str:
+    return "identity" if settings.teacher is not None and settings.teacher.activation == "identity" else "sigmoid"
 
 
 def check_models(settings: MineSettings) -> None:

@@ -184,7 +184,7 @@ def _mined(result: MineResult) -> Table:
     ):
         table.add_row(name, f"{value:,}")
     for name, value in result.facts.items():
-        table.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+        table.add_row(f"teacher: {name.replace('_', ' ')}", f"{value:.3f}" if isinstance(value, float) else f"{value:,}")
     return table
 
 

@@ -30,6 +30,7 @@ def jobs(
     scores: Sequence[Part] = (),
     signatures: Sequence[Part] = (),
     similarity: Sequence[Part] = (),
+    activation: str = "sigmoid",
 ) -> list[Job]:
     """One job a partition of the candidates.
 
@@ -41,6 +42,7 @@ def jobs(
         scores: parts of ``score``, of all query partitions (``q0000.b000`` belongs to ``q0000``); none: no teacher.
         signatures: parts of ``signatures``, in the order of ``documents``; none: ``positive_containment`` is NULL.
         similarity: parts of ``embed-documents`` by a fixed encoder, likewise; none: ``positive_similarity`` is NULL.
+        activation: how a logit becomes ``teacher_sigmoid``: ``sigmoid``, or ``identity`` for a teacher that gives probabilities.
     """
     by_partition: dict[str, list[Part]] = {}
     for part in scores:
@@ -57,7 +59,7 @@ def jobs(
                 "signatures": tuple(signatures),
                 "similarity": tuple(part.only("vectors.npy") for part in similarity),
             },
-            settings={"sources": list(sources)},
+            settings={"sources": list(sources), "activation": activation},
             units=part.file("candidates.parquet").rows or 0,
         )
         for part, asked in zip(candidates, queries, strict=True)
@@ -71,7 +73,7 @@ def run(work: Work, out: Output) -> None:
     pairs = work.table("scores", "pairs.parquet") if work.job.inputs["scores"] else PAIRS.empty_table()
     groups = Groups(table["query_row"].to_numpy(), table["is_positive"].to_numpy())
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= _teacher_columns(table, pairs)
+    columns |= _teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")))
     columns |= _copy_columns(work, table, groups)
     columns["positive_containment"] = positive_containment(work, table, groups)
     columns["positive_similarity"] = positive_similarity(work, table, groups)
@@ -86,13 +88,13 @@ def run(work: Work, out: Output) -> None:
     out.meta["copies"] = {name: result.num_rows - result[name].null_count for name in ("copy_of", "norm_copy_of")}
 
 
-def _teacher_columns(table: pa.Table, pairs: pa.Table) -> dict[str, Any]:
-    """Logit and sigmoid of each candidate, by the pair of input hashes; NULL where it was not scored."""
+def _teacher_columns(table: pa.Table, pairs: pa.Table, activation: str) -> dict[str, Any]:
+    """Logit and activated score of each candidate, by the pair of input hashes; NULL where it was not scored."""
     place = pc.index_in(_joined(table), value_set=_joined(pairs).combine_chunks())
     logit = pairs["logit"].take(place)
     values = _floats(logit).astype(np.float64)
     with np.errstate(over="ignore"):
-        sigmoid = (1.0 / (1.0 + np.exp(-values))).astype(np.float32)
+        sigmoid = (values if activation == "identity" else 1.0 / (1.0 + np.exp(-values))).astype(np.float32)
     return {
         "teacher_logit": logit,
         "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)),

@@ -28,6 +28,7 @@ def scored(
     pairs: Sequence[Part],
     shingles: Sequence[Part],
     fixed: Sequence[Part],
+    activation: str,
 ) -> StageManifest:
     """Candidates with all scores and features: stage ``scored``."""
-    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, shingles, fixed))
+    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, shingles, fixed, activation))

@@ -186,3 +186,12 @@ def test_similarity_to_the_nearest_positive_under_a_fixed_encoder(tmp_path):
     found = positive_similarity(work, table, Groups(np.array([0, 0, 0]), np.array([True, True, False]))).to_pylist()
     assert found[:2] == [None, None]
     assert found[2] == pytest.approx(0.8)
+
+
+def test_a_teacher_that_gives_probabilities_is_taken_as_it_is():
+    table = pa.table({"query_hash": ["q", "q"], "doc_hash": ["a", "b"]})
+    pairs = pa.table({"query_hash": ["q"], "doc_hash": ["a"], "logit": pa.array([0.0], pa.float32())}, schema=PAIRS)
+    for activation, expected in (("sigmoid", 0.5), ("identity", 0.0)):
+        columns = scored._teacher_columns(table, pairs, activation)
+        assert columns["teacher_sigmoid"].to_pylist() == [expected, None]
+        assert columns["teacher_logit"].to_pylist() == [0.0, None]
