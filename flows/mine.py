@@ -21,7 +21,6 @@ from tasks.shards.settings import ShardSettings
 from tasks.store.manifest import Part
 from tasks.store.storage import open_storage
 
-
 _USEFUL_AUC = 0.7
 
 
