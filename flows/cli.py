@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from flows.complaints import complain, unexpected
 from tasks.errors import HardmineError
 
 # Quiet by default; whoever sets these keeps what is set.
@@ -218,7 +219,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except HardmineError as error:
-        _complain(error)
+        complain(err, error)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
@@ -226,7 +227,8 @@ def main() -> None:
         if hasattr(error, "format_message"):  # wrong use, as Typer's parser sees it
             err.print(f"[red]error[/red] {escape(error.format_message())}", highlight=False)
             sys.exit(2)
-        raise
+        unexpected(err, error)
+        sys.exit(1)
     if code == _INTERRUPTED:
         err.print("stopped; run the same command again: finished partitions are kept", style="yellow")
         sys.stdout.flush()
@@ -276,12 +278,6 @@ def _progress() -> Any:
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, separators=(",", ":")) + "\n")
-
-
-def _complain(error: HardmineError) -> None:
-    err.print(f"[red]error[/red] {escape(error.message)}", highlight=False, soft_wrap=True)
-    if error.mend:
-        err.print(f"[green]mend[/green]  {escape(error.mend)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

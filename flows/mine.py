@@ -14,10 +14,11 @@ from flows.selection import Selected, Table, run_selection
 from flows.settings import MineSettings
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, StageRef, publish_round
+from tasks.errors import GateError
 from tasks.runner.runner import Context, Executor, Progress
 from tasks.runner.stage import Job, Report, Stage
 from tasks.select.recipe import Recipe
-from tasks.shards.settings import ShardSettings
+from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
 from tasks.store.manifest import Part
 from tasks.store.storage import open_storage
 
@@ -64,10 +65,7 @@ def mine_round(settings: MineSettings, context: Context) -> MineResult:
     recipes = compose_recipes(settings, dataset)
     scored = mine_candidates(context, settings, dataset, recipes)
     table = _table(scored)
-    selected = [
-        run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed, gate_failure=number == 0)
-        for number, recipe in enumerate(recipes)
-    ]
+    selected, refused = _select_all(context, settings, table, recipes)
     record = publish_round(context.storage, _record(settings, scored, selected))
     build_audit(context.storage)
     return MineResult(
@@ -83,8 +81,21 @@ def mine_round(settings: MineSettings, context: Context) -> MineResult:
         selections=tuple(one.result for one in selected),
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
-        notes=tuple(_notes(settings, scored, recipes)),
+        notes=(*refused, *_notes(settings, scored, recipes)),
     )
+
+
+def _select_all(context: Context, settings: MineSettings, table: Table, recipes: Sequence[Recipe]) -> tuple[list[Selected], list[str]]:
+    """The published recipe, which must pass the gate, and the others that do; what the gate said of those that do not."""
+    selected, refused = [], []
+    for number, recipe in enumerate(recipes):
+        try:
+            selected.append(run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed))
+        except GateError as error:
+            if number == 0:
+                raise
+            refused.append(f"recipe {recipe.name} is not published: {error.message}")
+    return selected, refused
 
 
 @contextmanager
@@ -116,6 +127,7 @@ def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
         output_scores=settings.output_scores,
         score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
         query_prompt=settings.model.query_prompt,
+        suspect_reasons=("labelled", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
     )
 
 

@@ -55,6 +55,11 @@ def compose_recipes(settings: MineSettings, dataset: Dataset) -> list[Recipe]:
     wanted = [settings.recipe, *(recipe for recipe in settings.recipes if recipe != settings.recipe)]
     recipes = [compose_recipe(recipe, facts) for recipe in wanted]
     for recipe in recipes:
+        unknown = sorted(set(recipe.needs.sources) - {"dense", "bm25", "random"})
+        if unknown:
+            raise UsageError(f"recipe {recipe.name!r} needs a source {unknown[0]!r}", "the sources are dense, bm25 and random")
+        if settings.fixed_encoder is None and any(rule.kind == "near_duplicate_cosine" for rule in recipe.rules):
+            raise UsageError(f"recipe {recipe.name!r}: near_duplicate_cosine needs a fixed encoder", "set fixed_encoder: {path: …}")
         if recipe.needs.teacher_depth and settings.teacher is None:
             raise UsageError(
                 f"recipe {recipe.name!r} compares teacher scores, and the run has no teacher",

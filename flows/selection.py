@@ -61,9 +61,7 @@ def gate_settings(recipe: Recipe) -> GateSettings:
     return GateSettings(num_negatives=recipe.num_negatives, duplicates=recipe.refuses_copies)
 
 
-def run_selection(
-    context: Context, table: Table, recipe: Recipe, formats: Sequence[str], settings: ShardSettings, seed: int, gate_failure: bool = True
-) -> Selected:
+def run_selection(context: Context, table: Table, recipe: Recipe, formats: Sequence[str], settings: ShardSettings, seed: int) -> Selected:
     """Decide, check, and write training files.
 
     Args:
@@ -73,7 +71,6 @@ def run_selection(
         formats: training formats to write.
         settings: what else decides the files' content.
         seed: of random draws.
-        gate_failure: raise if the gate is not passed; else the report says so.
 
     Raises:
         GateError: the selection fails the release gate.
@@ -81,8 +78,7 @@ def run_selection(
     decided, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed)
     inspected = gate(context, selection, decided.parts, table.scored, table.queries, table.documents, gate_settings(recipe))
     report = check(inspected.parts)
-    if gate_failure:
-        report.raise_if_failed()
+    report.raise_if_failed()
     written: dict[str, ShardsRef] = {}
     stages = [decided, inspected]
     for name in formats:

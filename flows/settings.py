@@ -49,5 +49,21 @@ class MineSettings(Settings):
 
     def resolved(self, base: Path) -> MineSettings:
         """The same settings with relative paths taken from the folder of the run.yaml."""
-        root = self.root if "://" in self.root else str((base / self.root).resolve())
-        return self.model_copy(update={"root": root, "dataset": self.dataset.resolved(base)})
+        update: dict[str, Any] = {"dataset": self.dataset.resolved(base)}
+        if "://" not in self.root:
+            update["root"] = str((base / Path(self.root).expanduser()).resolve())
+        update["model"] = self.model.model_copy(update={"path": _model_path(base, self.model.path)})
+        if self.fixed_encoder is not None:
+            update["fixed_encoder"] = self.fixed_encoder.model_copy(update={"path": _model_path(base, self.fixed_encoder.path)})
+        if self.teacher is not None and self.teacher.path is not None:
+            update["teacher"] = self.teacher.model_copy(update={"path": _model_path(base, self.teacher.path)})
+        elif self.teacher is not None and self.teacher.train is not None:
+            train = self.teacher.train.model_copy(update={"body": _model_path(base, self.teacher.train.body)})
+            update["teacher"] = self.teacher.model_copy(update={"train": train})
+        return self.model_copy(update=update)
+
+
+def _model_path(base: Path, path: str) -> str:
+    """A folder beside run.yaml as an absolute path; hub ids and packaged models as they are."""
+    local = base / Path(path).expanduser()
+    return str(local.resolve()) if local.is_dir() or path.startswith((".", "~", "/")) else path

@@ -18,7 +18,7 @@ from tasks.audit.explain import QueryStory, show_query
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round, read_round
 from tasks.errors import StorageError, UsageError
 from tasks.runner.runner import Context
-from tasks.select.recipe import Facts
+from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
 from tasks.shards.task import shards
 from tasks.store.manifest import StageManifest, read_stage
@@ -57,12 +57,29 @@ def select_again(
     recipe = compose_recipe(wanted, facts)
     if not truncate:
         check_depth(table, recipe)
+    check_features(record, recipe)
     selected = run_selection(context, table, recipe, formats or settings.formats, shard_settings(settings, recipe), settings.seed)
     references = tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in selected.stages)
     update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": references}
-    published = publish_round(context.storage, record.model_copy(update=update))
+    published = publish_round(context.storage, record.model_copy(update=update), add_only=True)
     build_audit(context.storage)
     return published, selected
+
+
+def check_features(record: RoundRecord, recipe: Recipe) -> None:
+    """Refuse a recipe whose rules compare features that the round was mined without.
+
+    Raises:
+        UsageError: which rule, and how to have its feature.
+    """
+    stages = {stage.stage for stage in record.stages}
+    has = {"near_duplicate": "signatures" in stages, "near_duplicate_cosine": record.settings.get("fixed_encoder") is not None}
+    for rule in recipe.rules:
+        if not has.get(rule.kind, True):
+            raise UsageError(
+                f"recipe {recipe.name!r}: rule {rule.kind} needs a feature that this round was mined without",
+                "mine again with this recipe in `recipes` (models do not run again), or leave the rule out (duplicates: false)",
+            )
 
 
 def export_round(context: Context, record: RoundRecord, selection: SelectionRecord, format_name: str, target: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 from rich.console import Console
@@ -149,12 +150,13 @@ def print_recipe(console: Console, name: str) -> None:
 def print_next_steps(console: Console, result: MineResult, query_id: str) -> None:
     """Three commands to try."""
     console.print("\n[bold]Next[/bold]")
+    root = "" if Path(result.root) == Path("mining").resolve() else f" --root {shlex.quote(result.root)}"
     for command in (
         'hardmine sql "SELECT reason, candidates FROM rejections_by_reason"',
         f"hardmine select {result.round} --recipe nv-retriever",
         f"hardmine show {shlex.quote(query_id)}",
     ):
-        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
+        console.print(f"  {escape(command + root)}", highlight=False, soft_wrap=True)
 
 
 def print_arrow(console: Console, table: pa.Table) -> None:

@@ -16,7 +16,7 @@ Location = tuple[str | int, ...]
 class Settings(BaseModel):
     """Frozen settings that refuse unknown keys with the nearest valid name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -90,11 +90,16 @@ class RoundRecord(_Record):
         )
 
 
-def publish_round(storage: Storage, record: RoundRecord) -> RoundRecord:
+def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False) -> RoundRecord:
     """Make a round visible, and the dataset's last one.
 
     If the dataset has a round with these candidates, the selections join it (one of the same id is replaced, its formats
     are kept); else the round gets the next number. Two publishers at once both succeed, one after the other.
+
+    Args:
+        storage: the root.
+        record: the round.
+        add_only: add selections to a round that is there; which round and which selection of it count as the last stays as it is.
 
     Returns:
         The record as published, with its number.
@@ -105,7 +110,10 @@ def publish_round(storage: Storage, record: RoundRecord) -> RoundRecord:
         rounds: dict[str, dict[str, str]] = dict((present or {}).get("rounds", {}))
         same = [number for number, entry in rounds.items() if entry["candidate_set_id"] == record.candidate_set_id]
         if same:
-            merged = _merge(_read(storage, rounds[same[0]]["manifest"]), record)
+            old = _read(storage, rounds[same[0]]["manifest"])
+            merged = _merge(old, record)
+            if add_only:
+                merged = merged.model_copy(update={"selection_id": old.selection_id})
         else:
             merged = record.model_copy(update={"number": max(map(int, rounds), default=0) + 1})
         content = merged.model_dump(mode="json")
@@ -113,7 +121,8 @@ def publish_round(storage: Storage, record: RoundRecord) -> RoundRecord:
         storage.put_bytes(name, merged.model_dump_json(indent=1).encode())
         rounds[str(merged.number)] = {"manifest": name, "candidate_set_id": merged.candidate_set_id}
         published[:] = [merged]
-        return {"latest": merged.number, "rounds": rounds}
+        latest = (present or {}).get("latest", merged.number) if add_only else merged.number
+        return {"latest": latest, "rounds": rounds}
 
     update_pointer(storage, f"rounds/{record.dataset}", change)
     update_pointer(storage, "datasets", lambda present: {"names": sorted({*(present or {}).get("names", []), record.dataset})})

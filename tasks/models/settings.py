@@ -64,7 +64,6 @@ class TeacherTraining(Settings):
     batch_size: int = Field(16, ge=1, le=4096, description="Pairs a step.")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak of the linear schedule.")
     warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Of all layers; drawing it takes a CPU as long as the matrix products.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW.")
     max_length: int = Field(64, ge=8, le=131_072, description="Tokens of a pair while training.")
     max_pairs: int = Field(20_000, ge=10, description="Pairs to train on at most; whole queries, chosen by hash.")
@@ -74,7 +73,7 @@ class TeacherTraining(Settings):
     )
     holdout: float = Field(0.1, ge=0, le=0.5, description="Share of the query groups that is kept for measuring.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="bfloat16: autocast; weights stay float32.")
-    seed: int = Field(0, ge=0, description="Of sampling, order, dropout and the new head.")
+    seed: int = Field(0, ge=0, description="Of sampling, order and the new head.")
 
     @model_validator(mode="after")
     def _ranks_in_order(self) -> TeacherTraining:

@@ -86,7 +86,7 @@ def _load(body: ModelSpec, settings: TeacherTraining) -> tuple[Any, Any]:
     folder = locate(body.path, body.revision)
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True, **_dropout(folder, settings.dropout)
+            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
@@ -95,15 +95,6 @@ def _load(body: ModelSpec, settings: TeacherTraining) -> tuple[Any, Any]:
         transformers.utils.logging.set_verbosity(verbosity)
     _freeze(model, settings, body.path)
     return model.to(body.device).eval(), tokenizer
-
-
-def _dropout(folder: Path, rate: float) -> dict[str, float]:
-    """The configuration's names for dropout, as far as this architecture has them."""
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    names = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout", "embd_pdrop")
-    return {name: rate for name in names if isinstance(getattr(config, name, None), float)}
 
 
 def _freeze(model: Any, settings: TeacherTraining, name: str) -> None:

@@ -24,7 +24,7 @@ def stage_task(stage: Stage) -> StageCall:
             return run_stage(context, stage, jobs)
         key = stage_key(stage, jobs)
         found = find_stage(context.storage, stage, jobs)
-        _prefect_task(stage, lambda: run_stage(context, stage, jobs)).with_options(refresh_cache=found is None)(key=key)
+        _prefect_task(stage, lambda: found or run_stage(context, stage, jobs)).with_options(refresh_cache=found is None)(key=key)
         if found is not None:
             context.progress.finish(found, cached=True)
             return found

@@ -91,7 +91,8 @@ def _pseudo_positives(recipe: Recipe) -> str:
     if wanted is None:
         return "false"
     score = quote_identifier(wanted.score)
-    copies = "list_has_any(reasons, ['duplicate', 'near_duplicate'])"
+    names = [quote_literal(rule.name) for rule in recipe.rules if rule.kind in ("duplicate", "near_duplicate", "near_duplicate_cosine")]
+    copies = f"list_has_any(reasons, [{', '.join(names)}]::VARCHAR[])"
     likely = f"(coalesce({score} > {wanted.above!r}, false) AND relevance IS NULL AND NOT {copies})"
     return f"({likely} AND row_number() OVER (PARTITION BY {ANCHOR}, {likely} ORDER BY {score} DESC, doc_id) <= {wanted.take})"
 

@@ -40,7 +40,7 @@ class Recipe(Settings):
     name: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9_-]*$")
     needs: Needs = Needs()
     rules: tuple[AnyRule, ...] = ()
-    draws: tuple[Draw, ...] = (Draw(),)
+    draws: tuple[Draw, ...] = Field((Draw(),), min_length=1)
     rank_by: str = Field("dense_score", pattern=r"^[a-z][a-z0-9_]*$", description="Score that ranks survivors and orders slots.")
     num_negatives: int = Field(5, ge=1, description="Negatives a query.")
     pseudo_positives: PseudoPositives | None = None
@@ -51,6 +51,8 @@ class Recipe(Settings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two rules give the reason {twice[0]!r}: set `reason` on one of them")
+        if self.pseudo_positives is not None and self.per_positive:
+            raise ValueError("pseudo_positives and a rule with positive: own do not go together: use min, mean or max")
         draws = [(draw.stage, draw.name) for draw in self.draws]
         if len(set(draws)) < len(draws):
             raise ValueError("two draws of a stage have the same name: set `name` on one of them")

@@ -62,6 +62,12 @@ def test_a_round_from_run_yaml_to_sql(hardmine, collection, cross_encoder):
     assert "needs dense to rank 100 (mined: 30)" in hardmine("select", "small/1", "--recipe", "nv-retriever", code=2)[1]
     other = hardmine.json("select", "small/1", "--recipe", "{name: nv-retriever, depth: 30}", "--format", "n-tuple")
     assert other["recipe"] == "nv-retriever"
+    assert "rocketqa*" in hardmine("rounds")[0], "another recipe does not replace the published one"
+    cosine = "{rules: [{kind: near_duplicate_cosine, on_null: keep}], needs: {sources: {dense: 30}}}"
+    assert "was mined without" in hardmine("select", "small/1", "--recipe", cosine, code=2)[1]
+    failed = hardmine("sql", "SELECT 1", "--format", "csv", "--out", "nowhere/x.csv", code=1)[1]
+    assert "nowhere/x.csv" in failed
+    assert "Traceback" not in failed
     hardmine("export", "small/1", "--format", "flagembedding", "--out", "exported")
     lines = [json.loads(line) for path in sorted((hardmine.folder / "exported").glob("*.jsonl")) for line in path.open()]
     assert {line["query"] for line in lines} <= {f"how is the {aspect} of a {subject} found?" for aspect in ASPECTS for subject in SUBJECTS}

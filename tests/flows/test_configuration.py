@@ -77,6 +77,15 @@ def test_overrides(run):
             load_settings(MineSettings, run(), [wrong])
 
 
+def test_model_folders_start_at_the_file_and_hub_ids_stay(run, tmp_path):
+    (tmp_path / "retriever").mkdir()
+    text = RUN.replace("path: packaged", "path: retriever").replace("teacher: none", "teacher: {path: ./teacher}")
+    settings = load_settings(MineSettings, run(text), ["fixed_encoder.path=org/name"]).resolved(tmp_path)
+    assert settings.model.path == str(tmp_path / "retriever")
+    assert settings.teacher.path == str(tmp_path / "teacher")
+    assert settings.fixed_encoder.path == "org/name"
+
+
 def test_missing_and_odd_files(tmp_path):
     with pytest.raises(UsageError, match="no such file"):
         load_settings(MineSettings, tmp_path / "none.yaml")

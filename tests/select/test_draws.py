@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tasks.select.draws import Draw, Random, Top, Weighted
 from tasks.select.recipe import PseudoPositives, Recipe
-from tasks.select.rules import MaxScore, RankRange
+from tasks.select.rules import Duplicate, MaxScore, RankRange
 from tasks.select.stage import select
 from tests.select.tables import SOURCES, ranked, table
 
@@ -89,6 +89,13 @@ def test_pseudo_positives_are_no_negatives_and_get_rows_of_their_own():
         "p": "positive",
     }
     assert sorted(row["positive_id"] for row in layout.to_pylist() if row["slot"] == 0) == ["d2", "p"]
+
+
+def test_a_renamed_rule_still_keeps_copies_from_becoming_positives():
+    rows = [{"doc_id": "a", "teacher_sigmoid": 0.99, "copy_of": "query"}, {"doc_id": "p", "is_positive": True}]
+    recipe = Recipe(rules=(Duplicate(reason="dup"),), pseudo_positives=PseudoPositives(above=0.9))
+    decisions, _ = select(table(rows), recipe, SOURCES, 0, "s")
+    assert {row["doc_id"]: row["decision"] for row in decisions.to_pylist()} == {"a": "rejected", "p": "positive"}
 
 
 def test_stages_draw_apart():

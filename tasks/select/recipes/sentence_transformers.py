@@ -17,7 +17,8 @@ class SentenceTransformers(Published):
 
     Its parameters and formulas, p being the least score over the query's positives: absolute_margin drops s + m > p;
     relative_margin drops s > p − |p|·m; max_score drops s > max; min_score drops s < min; what is left is cut
-    ``[range_min:range_max]``. With ``cross_encoder`` a teacher's score replaces the cosine, if (as there) a margin or threshold is given.
+    ``[range_min:range_max]``. With ``cross_encoder`` a teacher's score replaces the cosine, if (as there) a margin or
+    threshold is given; for a cross-encoder whose own activation is the identity, set ``score: teacher_logit``.
     Copies of positives are kept, as there; ``duplicates: true`` drops them. ``random`` is seeded here, which it is not there.
     """
 
@@ -32,7 +33,7 @@ class SentenceTransformers(Published):
     absolute_margin: float | None = None
     relative_margin: float | None = None
     sampling_strategy: Literal["top", "random"] = "top"
-    cross_encoder: bool = Field(False, description="Filter by the teacher's score (its own activation) instead of the cosine.")
+    cross_encoder: bool = Field(False, description="Filter by the teacher's score instead of the cosine.")
     score: str = Field("teacher_sigmoid", pattern=r"^teacher_[a-z]+$", description="The teacher's score column, with cross_encoder.")
 
     def compose(self, facts: Facts) -> Recipe:
