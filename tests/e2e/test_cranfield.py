@@ -22,8 +22,21 @@ DATA = Path(os.environ.get("HARDMINE_DATA", "nowhere")) / "cranfield"
 pytestmark = [pytest.mark.data, pytest.mark.skipif(not DATA.is_dir(), reason="HARDMINE_DATA is not set"), pytest.mark.timeout(900)]
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """The packaged body with a seeded head: a trained network, whose rounding errors do not grow from layer to layer."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.manual_seed(7)
+    folder = tmp_path_factory.mktemp("teacher") / "model"
+    AutoModelForSequenceClassification.from_pretrained(packaged(), num_labels=1, dtype=torch.float32).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(packaged()).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="module", params=[("float32", 1e-3), ("bfloat16", 5e-3)], ids=lambda param: param[0])
-def mined(request, cross_encoder, tmp_path_factory):
+def mined(request, teacher, tmp_path_factory):
     dtype, tolerance = request.param
     root = tmp_path_factory.mktemp("cranfield")
     settings = MineSettings.model_validate(
@@ -31,14 +44,14 @@ def mined(request, cross_encoder, tmp_path_factory):
             "root": str(root),
             "dataset": {"name": "cranfield", "format": "beir", "path": str(DATA), "split": "test"},
             "model": {"path": "packaged", "max_length": 256, "dtype": dtype},
-            "teacher": {"path": str(cross_encoder), "depth": 10, "max_length": 256, "dtype": dtype},
+            "teacher": {"path": str(teacher), "depth": 3, "max_length": 256, "dtype": dtype},
             "retrieve": {"dense": {"top_k": 50}, "bm25": {"top_k": 20}},
             "recipe": {"name": "top", "depth": 50},
             "formats": ["triplet"],
         }
     )
     context = Context(open_storage(str(root)), lambda: InlineExecutor(1), Recorder())
-    return context, mine_round(settings, context), tolerance, cross_encoder
+    return context, mine_round(settings, context), tolerance, teacher
 
 
 def judged():
@@ -60,7 +73,7 @@ def test_no_negative_is_judged_relevant_and_all_ids_resolve(mined):
 def test_scores_agree_with_a_plain_computation(mined):
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
-    context, _, tolerance, cross_encoder = mined
+    context, _, tolerance, folder = mined
     record = find_round(context.storage, "cranfield")
     table = stored_table(context.storage, record)
     scored = read_parts(context.storage, table.scored, "scored.parquet")
@@ -77,6 +90,6 @@ def test_scores_agree_with_a_plain_computation(mined):
     model.max_seq_length = 256
     vectors = [model.encode(part, normalize_embeddings=True, show_progress_bar=False) for part in (asked, texts)]
     assert np.abs(np.einsum("ij,ij->i", *vectors) - sample["dense_score"].to_numpy()).max() < tolerance
-    teacher = CrossEncoder(str(cross_encoder), device="cpu", max_length=256, local_files_only=True)
-    sigmoids = teacher.predict(list(zip(asked, texts, strict=True)), show_progress_bar=False)
+    plain = CrossEncoder(str(folder), device="cpu", max_length=256, local_files_only=True)
+    sigmoids = plain.predict(list(zip(asked, texts, strict=True)), show_progress_bar=False)
     assert np.abs(sigmoids - sample["teacher_sigmoid"].to_numpy()).max() < tolerance
