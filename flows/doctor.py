@@ -19,7 +19,7 @@ from rich.table import Table
 from tasks.errors import HardmineError
 from tasks.models.hardware import resolve_device, resolve_dtype
 from tasks.models.location import packaged
-from tasks.runner.dask_executor import cores
+from tasks.runner.cores import cores
 from tasks.store.pointers import update_pointer
 from tasks.store.storage import open_storage
 

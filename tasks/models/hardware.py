@@ -11,16 +11,6 @@ from pathlib import Path
 _CPU_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def worker_cores() -> int:
-    """Cores that this worker should use: HARDMINE_WORKER_CORES, or all."""
-    return max(1, int(os.environ.get("HARDMINE_WORKER_CORES", "0")) or cores())
-
-
 @cache
 def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
     """Whether the CPU multiplies bfloat16 in hardware."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tasks.errors import ModelError
 from tasks.models.batches import Batch, plan
 from tasks.models.fingerprint import ModelSpec, folder_digest
-from tasks.models.hardware import worker_cores
 from tasks.models.location import locate
+from tasks.runner.cores import worker_cores
 
 Report = Callable[[int], None]
 Forward = Callable[[dict[str, Any]], Any]

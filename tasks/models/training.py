@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.hardware import cores
 from tasks.models.location import locate
 from tasks.models.runtime import Report
 from tasks.models.settings import TeacherTraining
+from tasks.runner.cores import cores
 
 Logits = NDArray[np.float32]
 Pairs = Sequence[tuple[str, str]]

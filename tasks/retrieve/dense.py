@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from tasks.errors import ModelError
 from tasks.retrieve.ranking import retrieved_table
 from tasks.retrieve.settings import DenseSettings
-from tasks.runner.dask_executor import cores
+from tasks.runner.cores import worker_cores
 from tasks.runner.stage import Job, Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
@@ -53,7 +52,7 @@ def run(work: Work, out: Output) -> None:
     _check_dimensions(vectors, parts)
     top_k = min(settings.top_k, len(vectors))
     out.meta.update({"index": settings.index, "rows": len(vectors)})
-    with faiss_search.single_threads(threads()) as pool:
+    with faiss_search.single_threads(worker_cores()) as pool:
         index = None
         if settings.index == "ivf" and top_k:
             index = _ivf(settings, vectors, list(parts.values()), top_k, pool, out)
@@ -67,11 +66,6 @@ def run(work: Work, out: Output) -> None:
             else:
                 scores, rows = faiss_search.search(index, queries, top_k, pool, work.report)
             out.table(f"{name}.parquet", retrieved_table(scores, rows))
-
-
-def threads() -> int:
-    """Threads that this worker may use."""
-    return max(1, int(os.environ.get("HARDMINE_WORKER_CORES") or cores()))
 
 
 def auto_nlist(rows: int) -> int:

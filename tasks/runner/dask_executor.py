@@ -7,7 +7,6 @@ is tried again on another, and what is committed is found there.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tasks.errors import StorageError
+from tasks.runner.cores import cores
 from tasks.runner.runner import run_job
 from tasks.runner.stage import Job, Report, Stage
 from tasks.store.manifest import Part
@@ -87,11 +87,6 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_on_worker(job: Job, root: str, stage: Stage) -> str:
