@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from flows.settings import MineSettings
 from tasks.errors import UsageError
 from tasks.settings import Location, explain
 
@@ -48,21 +49,56 @@ def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ())
     return validate(model, values, lines, str(path))
 
 
-def load_recipe(text: str) -> str | dict[str, Any]:
-    """``--recipe``: a name, settings as YAML, or a YAML file.
+def load_recipe(text: str, base: Path = Path()) -> str | dict[str, Any]:
+    """What ``--recipe`` or run.yaml's ``recipe`` says: a name, settings as YAML, or a YAML file of the user's.
+
+    Args:
+        text: as given.
+        base: the folder that a file's path starts from.
+
+    Returns:
+        A name, or settings; those of a file that names no recipe are named after the file.
 
     Raises:
         UsageError: the file is missing, or not YAML.
     """
-    if text.endswith((".yaml", ".yml")):
-        if not Path(text).is_file():
-            raise UsageError(f"--recipe {text}: there is no such file", "give a recipe's name, its settings as YAML, or a YAML file")
-        text = Path(text).read_text(encoding="utf-8")
+    if not text.endswith((".yaml", ".yml")):
+        value = _recipe_yaml(text, "--recipe")
+        return dict(value) if isinstance(value, dict) else str(value)
+    path = base / Path(text).expanduser()
+    if not path.is_file():
+        raise UsageError(f"recipe {path}: there is no such file", "give a recipe's name, its settings as YAML, or a YAML file")
+    value = _recipe_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(value, dict):
+        raise UsageError(f"recipe {path}: settings must be a mapping of names to values", "docs/recipes.md has the settings")
+    return {"name": path.stem, **value}
+
+
+def load_recipe_list(text: str) -> list[str | dict[str, Any]]:
+    """``--recipes``: names, settings in braces and YAML files, with commas between.
+
+    Raises:
+        UsageError: not YAML, or a file is missing.
+    """
+    found = _recipe_yaml(f"[{text}]", "--recipes")
+    return [dict(one) if isinstance(one, dict) else load_recipe(str(one)) for one in found]
+
+
+def with_recipe_files(settings: MineSettings, base: Path) -> MineSettings:
+    """The same settings, with the recipes that are YAML files read in.
+
+    Raises:
+        UsageError: a file is missing, or not YAML.
+    """
+    read = [load_recipe(one, base) if isinstance(one, str) else one for one in (settings.recipe, *settings.recipes)]
+    return settings.model_copy(update={"recipe": read[0], "recipes": tuple(read[1:])})
+
+
+def _recipe_yaml(text: str, where: str) -> Any:
     try:
-        value = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UsageError(f"--recipe: not valid YAML: {error}", "as in --recipe '{name: rocketqa, ceiling: 0.05}'") from error
-    return dict(value) if isinstance(value, dict) else str(value)
+        raise UsageError(f"{where}: not valid YAML: {error}", "as in {name: rocketqa, ceiling: 0.05}") from error
 
 
 def validate(model: type[Model], values: dict[str, Any], lines: dict[Location, int] | None = None, file: str = "") -> Model:

@@ -19,7 +19,7 @@ from tasks.runner.runner import Context, Executor, Progress
 from tasks.runner.stage import Job, Report, Stage
 from tasks.select.recipe import Recipe
 from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
-from tasks.store.manifest import Part
+from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import open_storage
 
 _USEFUL_AUC = 0.7
@@ -127,7 +127,7 @@ def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
         output_scores=settings.output_scores,
         score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
         query_prompt=settings.model.query_prompt,
-        suspect_reasons=("labelled", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
+        suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
     )
 
 
@@ -161,7 +161,16 @@ def _table(scored: ScoredRound) -> Table:
         depths["bm25"] = retrieve.bm25.top_k
     if retrieve.random:
         depths["random"] = retrieve.random.count
-    return Table(scored.candidate_set_id, retrieve.sources, scored.table.parts, scored.dataset.queries, scored.dataset.documents, depths)
+    return Table(
+        candidate_set_id=scored.candidate_set_id,
+        sources=retrieve.sources,
+        scored=scored.table.parts,
+        queries=scored.dataset.queries,
+        documents=scored.dataset.documents,
+        query_vectors=scored.query_vectors.parts,
+        document_vectors=scored.document_vectors.parts,
+        depths=depths,
+    )
 
 
 def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected]) -> RoundRecord:
@@ -173,15 +182,33 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
         selection_id=selected[0].record.selection_id,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         selections=tuple(one.record for one in selected),
-        stages=tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in stages),
+        stages=tuple(_reference(manifest) for manifest in stages),
         settings={
             **settings.model_dump(mode="json", exclude={"root"}),
             "depths": table.depths,
             "sources": list(table.sources),
-            "max_positives": scored.dataset.max_positives,
+            "facts": {
+                "max_positives": scored.dataset.max_positives,
+                "documents": scored.dataset.document_count,
+                "queries": scored.dataset.query_count,
+            },
             "teacher_facts": dict(scored.teacher_facts),
         },
+        roles={
+            "scored": _reference(scored.table),
+            "document_vectors": _reference(scored.document_vectors),
+            "query_vectors": _reference(scored.query_vectors),
+            **{name: _reference(manifest) for name, manifest in _corpus(scored).items()},
+        },
     )
+
+
+def _corpus(scored: ScoredRound) -> dict[str, StageManifest]:
+    return {manifest.stage: manifest for manifest in scored.dataset.stages if manifest.stage in ("documents", "queries")}
+
+
+def _reference(manifest: StageManifest) -> StageRef:
+    return StageRef(stage=manifest.stage, key=manifest.key)
 
 
 def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe]) -> Iterator[str]:

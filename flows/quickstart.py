@@ -21,7 +21,7 @@ _RUN = {
         "max_length": 96,
     },
     "retrieve": {"dense": {"top_k": 100}, "bm25": {"top_k": 50}},
-    "recipe": {"name": "rocketqa", "depth": 8},
+    "recipe": "hardmine",
     "num_negatives": 5,
     "formats": ["triplet", "labeled-list"],
 }

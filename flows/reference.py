@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.settings import MineSettings
-from tasks.select.draws import Draw, Random, Top, Weighted
+from tasks.select.draws import Binned, Draw, Least, Random, Top, Weighted
 from tasks.select.recipe import Recipe
 from tasks.select.registry import recipe_class, recipe_names
-from tasks.select.rules import RULES
+from tasks.select.rules.registry import RULES
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -39,7 +39,7 @@ def recipes_page() -> str:
     for rule in RULES:
         lines += ["", f"### {rule.model_fields['kind'].default}", "", inspect.getdoc(rule) or "", "", *_table(rule, leave_out=("kind",))]
     lines += ["", "## Draws", "", inspect.getdoc(Draw) or "", "", *_table(Draw)]
-    for order in (Top, Random, Weighted):
+    for order in (Top, Least, Random, Weighted, Binned):
         lines += ["", f"### order: {order.model_fields['kind'].default}", "", inspect.getdoc(order) or "", ""]
         lines += _table(order, leave_out=("kind",))
     return "\n".join(lines).rstrip() + "\n"

@@ -34,6 +34,7 @@ class SelectionResult(BaseModel):
     negatives_per_row: dict[str, int]
     shards: dict[str, str]
     gate: dict[str, Any]
+    hubs: tuple[tuple[str, int], ...] = ()  # the documents that are a negative for most queries, and for how many
 
 
 class MineResult(BaseModel):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flows.settings import MineSettings
@@ -12,17 +11,24 @@ from tasks.corpus.dataset import Dataset
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
-from tasks.features.task import scored, signatures
+from tasks.features.task import scored
+from tasks.folds import Fold
 from tasks.models.fingerprint import body_spec, document_spec, teacher_spec
 from tasks.models.materialise import materialise
+from tasks.models.settings import TeacherSettings, TeacherTraining
 from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
 from tasks.runner.runner import Context
+from tasks.score.stage import count as count_pairs
 from tasks.score.task import score
 from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
 from tasks.store.manifest import Part, StageManifest
 from tasks.train.task import train_teacher
+from tasks.train.teacher import count_training_pairs
+
+_AUTO_FOLDS = 3
+_BACKWARD = 3  # a training step costs about three forward passes
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class ScoredRound:
     dataset: Dataset
     depths: Depths
     table: StageManifest
+    document_vectors: StageManifest
+    query_vectors: StageManifest
     stages: tuple[StageManifest, ...]
     teacher_facts: Mapping[str, Any]
 
@@ -51,7 +59,7 @@ class ScoredRound:
 
 def compose_recipes(settings: MineSettings, dataset: Dataset) -> list[Recipe]:
     """The run's recipes, the published one first."""
-    facts = Facts(num_negatives=settings.num_negatives, max_positives=dataset.max_positives)
+    facts = Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, dataset.query_count)
     wanted = [settings.recipe, *(recipe for recipe in settings.recipes if recipe != settings.recipe)]
     recipes = [compose_recipe(recipe, facts) for recipe in wanted]
     for recipe in recipes:
@@ -103,14 +111,13 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
     stages = [*dataset.stages, documents, queries]
     merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, stages)
     teacher = _score(context, settings, depth, dataset, merged, stages)
-    shingles: Sequence[Part] = ()
-    if any(recipe.signatures for recipe in recipes):
-        stages.append(signatures(context, dataset.documents))
-        shingles = stages[-1].parts
-    fixed: Sequence[Part] = ()
+    fixed_documents: Sequence[Part] = ()
+    fixed_queries: Sequence[Part] = ()
     if settings.fixed_encoder is not None:
         stages.append(embed_documents(context, settings.fixed_encoder, dataset.name, dataset.documents))
-        fixed = stages[-1].parts
+        fixed_documents = stages[-1].parts
+        stages.append(embed_queries(context, settings.fixed_encoder, dataset.name, dataset.queries))
+        fixed_queries = stages[-1].parts
     table = scored(
         context,
         depth.retrieve.sources,
@@ -118,11 +125,11 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
         dataset.queries,
         dataset.documents,
         teacher.pairs,
-        shingles,
-        fixed,
+        fixed_documents,
+        fixed_queries,
         _activation(settings),
     )
-    return ScoredRound(dataset, depth, table, (*stages, table), teacher.facts)
+    return ScoredRound(dataset, depth, table, documents, queries, (*stages, table), teacher.facts)
 
 
 def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
@@ -155,6 +162,7 @@ def _retrieve(
         {name: manifest.parts for name, manifest in found.items()},
         settings.dataset.positive_min_grade,
         settings.seed,
+        settings.planted,
     )
     stages.append(merged)
     return merged
@@ -174,27 +182,55 @@ def _score(
     """Train a teacher if one is to be trained, and score the candidates of every source that a model runs."""
     if settings.teacher is None:
         return _Teacher((), {})
-    trained: Part | None = None
-    folder: Path | None = None
-    if settings.teacher.train is not None:
-        stages.append(train_teacher(context, merged.parts, dataset.queries, dataset.documents, settings.teacher, depth.retrieve.sources))
-        trained = stages[-1].parts[0]
-        folder = materialise(context.storage, trained)
-    spec = teacher_spec(settings.teacher, folder)
     sources = [source for source in depth.retrieve.sources if source != "random"]
-    judged = score(
-        context,
-        merged.parts,
-        dataset.queries,
-        dataset.documents,
-        spec,
-        depth.teacher,
-        sources,
-        settings.teacher.pairs_per_partition,
-        trained,
-    )
-    stages.append(judged)
-    return _Teacher(judged.parts, dict(trained.meta) if trained else {})
+    trained: Sequence[Part | None] = (None,)
+    if settings.teacher.train is not None:
+        folds = _folds(context, settings.teacher, settings.teacher.train, depth, merged, dataset)
+        stages.append(
+            train_teacher(context, merged.parts, dataset.queries, dataset.documents, settings.teacher, depth.retrieve.sources, folds)
+        )
+        trained = stages[-1].parts
+    pairs: list[Part] = []
+    for number, teacher in enumerate(trained):
+        judged = score(
+            context,
+            merged.parts,
+            dataset.queries,
+            dataset.documents,
+            teacher_spec(settings.teacher, materialise(context.storage, teacher) if teacher else None),
+            depth.teacher,
+            sources,
+            settings.teacher.pairs_per_partition,
+            teacher,
+            Fold(number, len(trained)) if len(trained) > 1 else None,
+            settings.teacher.train.seed if settings.teacher.train else 0,
+        )
+        stages.append(judged)
+        pairs += judged.parts
+    return _Teacher(pairs, _teacher_facts([part for part in trained if part]))
+
+
+def _folds(
+    context: Context, teacher: TeacherSettings, training: TeacherTraining, depth: Depths, merged: StageManifest, dataset: Dataset
+) -> int:
+    """How many teachers are trained: as set, or several where that costs little against the scoring."""
+    if training.folds != "auto":
+        return training.folds
+    chosen = count_training_pairs(context.storage, merged.parts, dataset.queries, training, depth.retrieve.sources)
+    scoring = count_pairs(context.storage, merged.parts, depth.teacher, depth.retrieve.sources)
+    cost = _AUTO_FOLDS * chosen * training.epochs * _BACKWARD
+    return _AUTO_FOLDS if cost <= scoring / 2 else 0
+
+
+def _teacher_facts(trained: Sequence[Part]) -> dict[str, Any]:
+    """What the teachers' training says: of one, or the mean over folds."""
+    if len(trained) < 2:
+        return dict(trained[0].meta) if trained else {}
+    means = {}
+    for name in trained[0].meta:
+        known = [float(part.meta[name]) for part in trained if part.meta[name] is not None]
+        means[name] = sum(known) / len(known) if known else None
+    return {**means, "folds": len(trained)}
 
 
 def _activation(settings: MineSettings) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flows.results import SelectionResult, sum_meta
 from tasks.audit.records import SelectionRecord, ShardsRef, StageRef
 from tasks.errors import UsageError
+from tasks.features.task import FeatureInputs, features
 from tasks.gate.report import check
 from tasks.gate.stage import GateSettings
 from tasks.gate.task import gate
@@ -17,6 +19,10 @@ from tasks.select.task import select
 from tasks.shards.settings import ShardSettings
 from tasks.shards.task import shards
 from tasks.store.manifest import Part, StageManifest
+from tasks.store.storage import Storage
+from tasks.store.tables import read_parts
+
+HUBS = 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Table:
     scored: Sequence[Part]
     queries: Sequence[Part]
     documents: Sequence[Part]
+    query_vectors: Sequence[Part]
+    document_vectors: Sequence[Part]
     depths: dict[str, int]  # by source; "teacher" for the teacher's
 
 
@@ -56,6 +64,37 @@ def check_depth(table: Table, recipe: Recipe) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Decided:
+    """What a recipe decided about each candidate, before training files are written."""
+
+    selection_id: str
+    decisions: StageManifest
+    features: dict[str, StageManifest]
+
+
+def compute_features(context: Context, table: Table, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, StageManifest]:
+    """Feature stages by name, row by row beside the scored table."""
+    inputs = FeatureInputs(
+        scored=table.scored,
+        queries=table.queries,
+        documents=table.documents,
+        document_vectors=table.document_vectors,
+        query_vectors=table.query_vectors,
+        sources=table.sources,
+    )
+    return features(context, wanted, inputs)
+
+
+def decide(context: Context, table: Table, recipe: Recipe, seed: int) -> Decided:
+    """Run the feature stages that a recipe asks for, and the recipe. No model runs."""
+    found = compute_features(context, table, recipe.needs.features)
+    parts = {name: manifest.parts for name, manifest in found.items()}
+    vectors = table.document_vectors if recipe.limits.diversity else ()
+    decisions, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors)
+    return Decided(selection, decisions, found)
+
+
 def gate_settings(recipe: Recipe) -> GateSettings:
     """What the gate holds a recipe's selection to."""
     return GateSettings(num_negatives=recipe.num_negatives, duplicates=recipe.refuses_copies)
@@ -75,12 +114,13 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
     Raises:
         GateError: the selection fails the release gate.
     """
-    decided, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed)
+    outcome = decide(context, table, recipe, seed)
+    decided, selection = outcome.decisions, outcome.selection_id
     inspected = gate(context, selection, decided.parts, table.scored, table.queries, table.documents, gate_settings(recipe))
     report = check(inspected.parts)
     report.raise_if_failed()
     written: dict[str, ShardsRef] = {}
-    stages = [decided, inspected]
+    stages = [*outcome.features.values(), decided, inspected]
     for name in formats:
         manifest, folder = shards(context, name, selection, decided.parts, table.scored, table.queries, table.documents, settings)
         written[name] = ShardsRef(stage=manifest.stage, key=manifest.key, folder=folder)
@@ -102,5 +142,13 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
         negatives_per_row=dict(sorted(sum_meta(decided, "negatives_per_row").items(), key=lambda item: int(item[0]))),
         shards={name: f"{context.storage.root}/{ref.folder}" for name, ref in written.items()},
         gate=report.as_json(),
+        hubs=_hubs(context.storage, decided),
     )
     return Selected(record, result, tuple(stages))
+
+
+def _hubs(storage: Storage, decided: StageManifest) -> tuple[tuple[str, int], ...]:
+    """The documents that are a negative for most queries."""
+    used = read_parts(storage, decided.parts, "usage.parquet").group_by("doc_id", use_threads=False).aggregate([("queries", "sum")])
+    top = used.sort_by([("queries_sum", "descending"), ("doc_id", "ascending")]).slice(0, HUBS)
+    return tuple(zip(top["doc_id"].to_pylist(), top["queries_sum"].to_pylist(), strict=True))

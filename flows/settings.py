@@ -26,7 +26,7 @@ class MineSettings(Settings):
         None, description="An encoder that no round trains, for the rule near_duplicate_cosine; none: that feature is empty."
     )
     retrieve: RetrieveSettings = Field(RetrieveSettings(), description="Sources of candidates and their depth.")
-    recipe: str | dict[str, Any] = Field("nv-retriever", description="A recipe's name, or its settings.")
+    recipe: str | dict[str, Any] = Field("hardmine", description="A recipe's name, its settings, or a YAML file beside run.yaml.")
     recipes: tuple[str | dict[str, Any], ...] = Field(
         (), description="More recipes that the round must be deep enough for; each is selected too."
     )
@@ -40,6 +40,12 @@ class MineSettings(Settings):
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
     workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for every eight cores.")
     truncate: bool = Field(False, description="Keep the depths given here even where a recipe needs more; recorded with the round.")
+    planted: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the positives, of queries with two or more, hidden as probes: which recipe lets relevant ones through?",
+    )
     seed: int = Field(0, ge=0, description="Of all that is drawn at random.")
 
     @field_validator("teacher", mode="before")

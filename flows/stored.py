@@ -53,7 +53,7 @@ def select_again(
     """
     table = stored_table(context.storage, record)
     settings = _settings(record)
-    facts = Facts(num_negatives or settings.num_negatives, int(record.settings["max_positives"]))
+    facts = stored_facts(record, num_negatives)
     recipe = compose_recipe(wanted, facts)
     if not truncate:
         check_depth(table, recipe)
@@ -72,14 +72,11 @@ def check_features(record: RoundRecord, recipe: Recipe) -> None:
     Raises:
         UsageError: which rule, and how to have its feature.
     """
-    stages = {stage.stage for stage in record.stages}
-    has = {"near_duplicate": "signatures" in stages, "near_duplicate_cosine": record.settings.get("fixed_encoder") is not None}
-    for rule in recipe.rules:
-        if not has.get(rule.kind, True):
-            raise UsageError(
-                f"recipe {recipe.name!r}: rule {rule.kind} needs a feature that this round was mined without",
-                "mine again with this recipe in `recipes` (models do not run again), or leave the rule out (duplicates: false)",
-            )
+    if record.settings.get("fixed_encoder") is None and any(rule.kind == "near_duplicate_cosine" for rule in recipe.rules):
+        raise UsageError(
+            f"recipe {recipe.name!r}: rule near_duplicate_cosine needs a fixed encoder, which this round was mined without",
+            "mine again with fixed_encoder: {path: …} (other models do not run again), or leave the rule out",
+        )
 
 
 def export_round(context: Context, record: RoundRecord, selection: SelectionRecord, format_name: str, target: Path) -> list[Path]:
@@ -131,18 +128,22 @@ def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
 
 def stored_table(storage: Storage, record: RoundRecord) -> Table:
     """The scored table of a published round."""
+    parts = {role: _stage(storage, reference).parts for role, reference in record.roles.items()}
     return Table(
         candidate_set_id=record.candidate_set_id,
         sources=record.settings["sources"],
-        scored=_stage(storage, record.stage("scored")).parts,
-        queries=_stage(storage, record.stage("queries")).parts,
-        documents=_stage(storage, record.stage("documents")).parts,
         depths=dict(record.settings["depths"]),
+        **parts,
     )
 
 
+def stored_facts(record: RoundRecord, num_negatives: int | None = None) -> Facts:
+    """What recipes may depend on, of a round that is there."""
+    return Facts(num_negatives or int(record.settings["num_negatives"]), **record.settings["facts"])
+
+
 def _settings(record: RoundRecord) -> MineSettings:
-    extra = ("depths", "sources", "max_positives", "teacher_facts")
+    extra = ("depths", "sources", "facts", "teacher_facts")
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
 
 

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -38,6 +37,24 @@ REASONS = {
     "window": "outside the window around the positive",
     "middle_band": "outside the teacher's middle band",
     "no_positive_score": "the query has no scored positive",
+    "likely_relevant": "neighbouring labels and the teacher call it likely relevant",
+    "planted": "a positive, hidden as a probe",
+    "angle": "too far from the positive's angle",
+    "quantile": "outside the query's own quantiles",
+    "below_mean": "not under the mean of the query's list",
+    "answer_match": "contains an answer",
+    "other_cluster": "in the cluster of a positive",
+    "same_group": "same parent as a positive",
+    "other_group": "another parent than the positive's",
+    "hub_limit": "already a negative for as many queries as are allowed",
+    "same_text": "same text as another candidate",
+    "duplicate_cluster_limit": "another near copy of it was taken",
+    "group_limit": "enough negatives of its parent",
+    "min_tokens": "too short",
+    "max_tokens": "too long",
+    "language": "of another language than asked for",
+    "language_unknown": "its language is not known",
+    "copy_of_pseudo_positive": "copy of a pseudo-positive",
 }
 
 _COLOURS = {"positive": "green", "pseudo_positive": "green", "negative": "red", "rejected": "yellow", "unscored": "dim", "not_drawn": "dim"}
@@ -49,6 +66,7 @@ def print_result(console: Console, result: MineResult) -> None:
     console.print()
     console.print(_mined(result))
     console.print(_rejections(chosen))
+    _print_hubs(console, chosen)
     _print_folders(console, chosen)
     for note in result.notes:
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
@@ -101,6 +119,7 @@ def print_selection(console: Console, name: str, selection: SelectionResult) -> 
         table.add_row(f"training rows with {number} negatives", f"{count:,}")
     console.print(table)
     console.print(_rejections(selection))
+    _print_hubs(console, selection)
     _print_folders(console, selection)
 
 
@@ -159,15 +178,6 @@ def print_next_steps(console: Console, result: MineResult, query_id: str) -> Non
         console.print(f"  {escape(command + root)}", highlight=False, soft_wrap=True)
 
 
-def print_arrow(console: Console, table: pa.Table) -> None:
-    """A result of SQL as a table that fits the terminal."""
-    shown = Table(*[escape(name) for name in table.column_names], show_lines=False)
-    for row in table.to_pylist():
-        shown.add_row(*[escape(_cell(value)) for value in row.values()])
-    console.print(shown)
-    console.print(f"{table.num_rows:,} rows", style="dim", highlight=False)
-
-
 def _mined(result: MineResult) -> Table:
     chosen = result.selection
     table = Table(title=f"Round {result.round}, recipe {chosen.recipe}", title_justify="left", show_header=False)
@@ -198,6 +208,13 @@ def _rejections(selection: SelectionResult) -> Table:
     return table
 
 
+def _print_hubs(console: Console, selection: SelectionResult) -> None:
+    """The negatives that most queries share: a document that is everywhere teaches little and may be pushed from everyone."""
+    named = ", ".join(f"{escape(document)} ({queries:,})" for document, queries in selection.hubs)
+    if named:
+        console.print(f"[bold]most used negatives[/bold] (queries) {named}", highlight=False)
+
+
 def _scores(one: CandidateStory) -> str:
     teacher = one.scores.get("teacher_sigmoid")
     return (
@@ -223,16 +240,6 @@ def _print_folders(console: Console, selection: SelectionResult) -> None:
 
 def _summary(recipe: type[Published]) -> str:
     return (inspect.getdoc(recipe) or "").splitlines()[0]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
 
 
 def _short(text: str, width: int = 110) -> str:

@@ -14,6 +14,7 @@ DOCS = pa.schema(
         ("title", pa.string()),
         ("text", pa.string()),
         ("group_id", pa.string()),  # parent document, or NULL
+        ("language", pa.string()),  # a code, or NULL
         ("position", pa.int64()),  # place in the source, from 0
         ("input_hash", pa.string()),  # of the exact title and text
         ("norm_hash", pa.string()),  # of the normalised text
@@ -27,6 +28,7 @@ QUERIES = pa.schema(
         ("answers", pa.list_(pa.string())),
         ("group", pa.string()),
         ("split", pa.string()),
+        ("language", pa.string()),  # a code, or NULL
         ("position", pa.int64()),
         ("input_hash", pa.string()),
         ("norm_hash", pa.string()),
@@ -68,7 +70,8 @@ CANDIDATE_BASE = [
     ("doc_partition", pa.int32()),
     ("doc_row", pa.int64()),
     ("relevance", pa.int32()),  # NULL: unlabelled
-    ("is_positive", pa.bool_()),  # relevance reaches positive_min_grade
+    ("is_positive", pa.bool_()),  # relevance reaches positive_min_grade, and it is not planted
+    ("planted", pa.bool_()),  # a positive that is hidden from all but the measuring of survival
     ("query_hash", pa.string()),  # input_hash of the query
     ("doc_hash", pa.string()),  # input_hash of the document
 ]
@@ -90,9 +93,30 @@ PAIRS = pa.schema([("query_hash", pa.string()), ("doc_hash", pa.string()), ("log
 FEATURES = [
     ("copy_of", pa.string()),  # 'query', 'positive', or NULL: exact copy of one of them
     ("norm_copy_of", pa.string()),  # the same by normalised text
-    ("positive_containment", pa.float32()),  # largest estimated shingle containment with a positive; 0 … 1
+    ("fixed_score", pa.float32()),  # cosine of query and document under the fixed encoder; NULL without one
     ("positive_similarity", pa.float32()),  # largest cosine with a positive under the fixed encoder; NULL without one
 ]
+
+# What feature stages give, row by row beside the scored table. A selection joins only those that its recipe asks for.
+OPTIONAL_FEATURES: dict[str, list[tuple[str, pa.DataType]]] = {
+    "containment": [("positive_containment", pa.float32())],  # largest estimated shingle containment with a positive; 0 … 1
+    "positive-score": [("positive_document_score", pa.float32())],  # largest similarity with a positive under the retriever
+    "clusters": [
+        ("document_cluster", pa.int32()),
+        ("query_cluster", pa.int32()),
+        ("in_positive_cluster", pa.bool_()),  # the document's cluster is that of one of the query's positives
+    ],
+    "answers": [("answer_match", pa.bool_())],  # the document contains an answer; NULL: the query has none
+    "context": [
+        ("group_id", pa.string()),  # parent document, or NULL
+        ("group_position", pa.int64()),  # place among the documents of the source
+        ("in_positive_group", pa.bool_()),  # same parent as a positive; NULL: no parent is known
+    ],
+    "duplicates": [("duplicate_cluster", pa.int64())],  # equal for documents that are near copies of each other, directly or in a chain
+    "size": [("doc_tokens", pa.int32()), ("doc_language", pa.string()), ("query_language", pa.string())],
+    "rank-weights": [("rance_weight", pa.float32())],  # RANCE's weight of the document's dense rank
+    "evidence": [("label_evidence", pa.float32())],  # what neighbouring labels say for relevance
+}
 
 TEACHER = [
     ("teacher_logit", pa.float32()),  # NULL: not scored
@@ -150,5 +174,58 @@ ROWS = pa.schema(
         ("query_row", pa.int64()),
         ("doc_partition", pa.int32()),
         ("doc_row", pa.int64()),
+    ]
+)
+
+# What stage ``probe`` says of each planted positive that some source retrieved, by recipe.
+PROBES = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("dense_rank", pa.int32()),
+        ("dense_score", pa.float32()),
+        ("teacher_logit", pa.float32()),
+        ("emitted", pa.bool_()),  # the recipe would have trained with it as a negative
+        ("reason", pa.string()),  # of the decision
+    ]
+)
+
+# What stage ``measure`` says of one selection: rates of false negatives, by estimator and slice of the queries.
+ESTIMATES = pa.schema(
+    [
+        # planted_survival, planted_survival_weighted, planted, judged, review, review_design, calibrated_teacher
+        ("estimator", pa.string()),
+        ("slice", pa.string()),  # all, or as in positives
+        ("value_of_slice", pa.string()),  # as in 2; empty for all
+        ("rate", pa.float64()),  # survival estimators: share of planted positives emitted; the others: share of negatives that are relevant
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("level", pa.float64()),
+        ("pairs", pa.int64()),  # that the estimate rests on: planted, judged, reviewed or emitted
+        ("queries", pa.int64()),
+        ("small", pa.bool_()),  # fewer than 30 queries
+        ("note", pa.string()),
+    ]
+)
+
+# Histograms of a selection: pairs by kind within equal-width bins of a score.
+HISTOGRAM = pa.schema(
+    [
+        ("score", pa.string()),  # dense_score, teacher_logit, label_evidence …
+        ("kind", pa.string()),  # positive | negative | rejected | suspect (rejected as likely relevant) | planted
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("pairs", pa.int64()),
+    ]
+)
+
+# How well a calibration's probabilities fit: one bin a row.
+RELIABILITY = pa.schema(
+    [
+        ("bin", pa.int32()),
+        ("predicted", pa.float64()),
+        ("observed", pa.float64()),
+        ("pairs", pa.int64()),
+        ("weight", pa.float64()),
     ]
 )

@@ -59,6 +59,7 @@ class RoundRecord(_Record):
     selections: tuple[SelectionRecord, ...]
     stages: tuple[StageRef, ...]
     settings: dict[str, Any] = {}
+    roles: dict[str, StageRef] = {}  # documents, queries, document_vectors, query_vectors, scored: what selections read
 
     def selection(self, selection_id: str | None = None) -> SelectionRecord:
         """A selection by its id, the recipe's name, or the beginning of its id; by default the last one.

@@ -21,7 +21,7 @@ from tasks.store.keys import input_hash, norm_hash, partition_of
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="documents", version=1, function="tasks.corpus.documents:run", unit="documents")
+STAGE = Stage(name="documents", version=2, function="tasks.corpus.documents:run", unit="documents")
 
 #: judgements with the place of their document
 JUDGED = pa.schema(

@@ -64,7 +64,7 @@ class Fields:
         return self.clean(value)
 
     def label(self, field: str) -> str | None:
-        """A group's or split's name, ``None`` where it is empty."""
+        """A name of a group, split or language, ``None`` where it is empty."""
         value = self.value(field)
         return None if value is None or value == "" else identifier(value, field)
 

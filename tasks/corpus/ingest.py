@@ -28,10 +28,10 @@ from tasks.schema import REJECTED_INPUT
 from tasks.store.keys import file_checksum, partition_of
 from tasks.store.output import Output
 
-STAGE = Stage(name="ingest", version=1, function="tasks.corpus.ingest:run", unit="KB")
+STAGE = Stage(name="ingest", version=2, function="tasks.corpus.ingest:run", unit="KB")
 
 _PLACE = [("position", pa.int64()), ("line", pa.int64()), ("file", pa.string()), ("derived", pa.bool_())]
-DOCS_BUCKET = pa.schema([("doc_id", pa.string()), ("title", pa.string()), ("text", pa.string()), ("group_id", pa.string()), *_PLACE])
+DOCS_BUCKET = pa.schema([*((name, pa.string()) for name in ("doc_id", "title", "text", "group_id", "language")), *_PLACE])
 QUERIES_BUCKET = pa.schema(
     [
         ("query_id", pa.string()),
@@ -39,6 +39,7 @@ QUERIES_BUCKET = pa.schema(
         ("answers", pa.list_(pa.string())),
         ("group", pa.string()),
         ("split", pa.string()),
+        ("language", pa.string()),
         *_PLACE,
     ]
 )
@@ -122,9 +123,9 @@ class _Tables:
             partition = partition_of(document.doc_id, self._documents)
             self.docs.add(partition, (*columns, self.docs.rows, raw.line, file, derived), len(document.title) + len(document.text))
         for query in records.queries:
-            query_id, text, answers, group, split, derived = query
+            query_id, text, answers, group, split, language, derived = query
             partition = partition_of(query_id, self._queries)
-            row = (query_id, text, answers, group, split or self._split, self.queries.rows, raw.line, file, derived)
+            row = (query_id, text, answers, group, split or self._split, language, self.queries.rows, raw.line, file, derived)
             self.queries.add(partition, row, len(text) + sum(map(len, answers or ())))
         for judgement in records.judgements:
             self.qrels.add(partition_of(judgement.doc_id, self._documents), (*judgement, self.qrels.rows, raw.line, file))

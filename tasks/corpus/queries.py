@@ -24,7 +24,7 @@ from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 from tasks.store.tables import local_file
 
-STAGE = Stage(name="queries", version=1, function="tasks.corpus.queries:run", unit="queries")
+STAGE = Stage(name="queries", version=2, function="tasks.corpus.queries:run", unit="queries")
 FOLDS = 100
 
 

@@ -18,6 +18,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "title": ("title",),
         "text": ("text", "contents", "body"),
         "group_id": ("group_id", "parent_id", "group"),
+        "language": ("language", "lang"),
     },
     "queries": {
         "query_id": ("query_id", "_id", "id", "qid"),
@@ -25,6 +26,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "answers": ("answers", "answer"),
         "query_group": ("group", "query_group"),
         "query_split": ("split",),
+        "query_language": ("language", "lang"),
         "positive_ids": ("positive_ids", "positives"),
     },
     "qrels": {
@@ -37,10 +39,17 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "positive": ("positive", "document", "answer"),
         "title": ("title",),
         "group_id": ("group_id",),
+        "language": ("language", "lang"),
         "query_group": ("group", "query_group"),
         "query_split": ("split",),
+        "query_language": ("query_language", "language", "lang"),
     },
-    "texts": {"title": ("title",), "text": ("text", "contents", "body", "positive", "document"), "group_id": ("group_id",)},
+    "texts": {
+        "title": ("title",),
+        "text": ("text", "contents", "body", "positive", "document"),
+        "group_id": ("group_id",),
+        "language": ("language", "lang"),
+    },
     "packages": {name: (name,) for name in ("doc_id", "title", "text", "group_id", "query")},
 }
 
@@ -67,6 +76,7 @@ class Document(NamedTuple):
     title: str
     text: str
     group_id: str | None
+    language: str | None
     derived: bool
 
 
@@ -78,6 +88,7 @@ class Query(NamedTuple):
     answers: list[str] | None
     group: str | None
     split: str | None
+    language: str | None
     derived: bool
 
 
@@ -110,7 +121,7 @@ def texts(fields: Fields) -> Records:
 def queries(fields: Fields) -> Records:
     """A row of a query file, with the ids of its relevant documents if it has them."""
     query_id, text = fields.identifier("query_id"), _filled(fields, "query")
-    query = Query(query_id, text, _answers(fields), fields.label("query_group"), fields.label("query_split"), False)
+    query = Query(query_id, text, _answers(fields), *_query_labels(fields), False)
     positives = listed(fields.value("positive_ids"), "positive_ids")
     return Records([], [query], [Judgement(query_id, identifier(one, "positive_ids"), 1) for one in positives or ()])
 
@@ -124,14 +135,14 @@ def qrels(fields: Fields) -> Records:
 def pairs(fields: Fields) -> Records:
     """A row of (anchor, positive or several); ids are hashes of the texts."""
     anchor = _filled(fields, "anchor")
-    query = Query(input_hash("", anchor), anchor, None, fields.label("query_group"), fields.label("query_split"), True)
+    query = Query(input_hash("", anchor), anchor, None, *_query_labels(fields), True)
     value = fields.value("positive")
     positives = value if isinstance(value, list) else [value]
     if not positives or not all(isinstance(one, str) and one.strip() for one in positives):
         raise RowError("empty positive" if all(one is None or isinstance(one, str) for one in positives) else "positive is not text")
-    title, group = fields.text("title"), fields.label("group_id")
+    title, group, language = fields.text("title"), fields.label("group_id"), fields.label("language")
     cleaned = [fields.clean(one) for one in positives]
-    documents = [Document(input_hash(title, text), title, text, group, True) for text in cleaned]
+    documents = [Document(input_hash(title, text), title, text, group, language, True) for text in cleaned]
     return Records(documents, [query], [Judgement(query.query_id, document.doc_id, 1) for document in documents])
 
 
@@ -141,7 +152,7 @@ def packages(fields: Fields) -> Records:
     summary = fields.text("query")
     if not summary:
         return Records([document], [], [])
-    query = Query(input_hash("", summary), summary, None, None, None, True)
+    query = Query(input_hash("", summary), summary, None, None, None, None, True)
     return Records([document], [query], [Judgement(query.query_id, document.doc_id, 1)])
 
 
@@ -159,7 +170,12 @@ def _document(fields: Fields, doc_id: str | None) -> Document:
     title, text = fields.text("title"), fields.text("text")
     if not text.strip() and not title.strip():
         raise RowError("empty text")
-    return Document(doc_id or input_hash(title, text), title, text, fields.label("group_id"), doc_id is None)
+    return Document(doc_id or input_hash(title, text), title, text, fields.label("group_id"), fields.label("language"), doc_id is None)
+
+
+def _query_labels(fields: Fields) -> tuple[str | None, str | None, str | None]:
+    """Group, split and language."""
+    return fields.label("query_group"), fields.label("query_split"), fields.label("query_language")
 
 
 def _filled(fields: Fields, field: str) -> str:

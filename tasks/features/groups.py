@@ -47,6 +47,12 @@ def equals_positive(groups: Groups, code: Ints) -> Bools:
     return others
 
 
+def among_positives(groups: Groups, code: Ints) -> Bools:
+    """Whether a candidate's code is that of a positive of its query, itself included; arguments as for :func:`equals_positive`."""
+    alike: Bools = equals_positive(groups, code) | groups.positive
+    return alike
+
+
 def statistics(groups: Groups, scores: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """``min``, ``mean`` and ``max`` of a score over each query's positives, given to each of its candidates.
 

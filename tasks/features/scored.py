@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.features.groups import Bools, Groups, codes, equals_positive, statistics
-from tasks.features.nearest import addresses, positive_containment, positive_similarity, split
+from tasks.features.nearest import addresses, positive_similarity, query_similarity, split
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import PAIRS, score_columns
 from tasks.schema import scored as scored_schema
@@ -19,7 +19,7 @@ from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import take_texts
 
-STAGE = Stage(name="scored", version=1, function="tasks.features.scored:run", unit="candidates")
+STAGE = Stage(name="scored", version=2, function="tasks.features.scored:run", unit="candidates")
 
 
 def jobs(
@@ -28,8 +28,8 @@ def jobs(
     queries: Sequence[Part],
     documents: Sequence[Part],
     scores: Sequence[Part] = (),
-    signatures: Sequence[Part] = (),
-    similarity: Sequence[Part] = (),
+    fixed_documents: Sequence[Part] = (),
+    fixed_queries: Sequence[Part] = (),
     activation: str = "sigmoid",
 ) -> list[Job]:
     """One job a partition of the candidates.
@@ -40,14 +40,17 @@ def jobs(
         queries: parts of ``queries``, in the same order.
         documents: parts of ``documents``.
         scores: parts of ``score``, of all query partitions (``q0000.b000`` belongs to ``q0000``); none: no teacher.
-        signatures: parts of ``signatures``, in the order of ``documents``; none: ``positive_containment`` is NULL.
-        similarity: parts of ``embed-documents`` by a fixed encoder, likewise; none: ``positive_similarity`` is NULL.
+        fixed_documents: parts of ``embed-documents`` by a fixed encoder, in the order of ``documents``; none: ``positive_similarity`` is
+            NULL.
+        fixed_queries: parts of ``embed-queries`` by the fixed encoder, in the order of ``queries``; none: ``fixed_score`` is NULL.
         activation: how a logit becomes ``teacher_sigmoid``: ``sigmoid``, or ``identity`` for a teacher that gives probabilities.
     """
     by_partition: dict[str, list[Part]] = {}
     for part in scores:
         by_partition.setdefault(part.index.split(".")[0], []).append(part.only("pairs.parquet"))
     texts = tuple(part.only("docs.parquet") for part in documents)
+    vectors = tuple(part.only("vectors.npy") for part in fixed_documents)
+    own: list[tuple[Part, ...]] = [(part.only("vectors.npy"),) for part in fixed_queries] or [()] * len(candidates)
     return [
         Job(
             index=part.index,
@@ -56,13 +59,13 @@ def jobs(
                 "queries": (asked.only("queries.parquet"),),
                 "documents": texts,
                 "scores": tuple(by_partition.get(part.index, ())),
-                "signatures": tuple(signatures),
-                "similarity": tuple(part.only("vectors.npy") for part in similarity),
+                "fixed_documents": vectors,
+                "fixed_queries": encoded,
             },
             settings={"sources": list(sources), "activation": activation},
             units=part.file("candidates.parquet").rows or 0,
         )
-        for part, asked in zip(candidates, queries, strict=True)
+        for part, asked, encoded in zip(candidates, queries, own, strict=True)
     ]
 
 
@@ -75,7 +78,7 @@ def run(work: Work, out: Output) -> None:
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
     columns |= _teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")))
     columns |= _copy_columns(work, table, groups)
-    columns["positive_containment"] = positive_containment(work, table, groups)
+    columns["fixed_score"] = query_similarity(work, table)
     columns["positive_similarity"] = positive_similarity(work, table, groups)
     work.report(table.num_rows)
     for name in score_columns(sources):

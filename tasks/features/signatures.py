@@ -47,3 +47,4 @@ def run(work: Work, out: Output) -> None:
         work.report(len(texts))
     out.array("signatures.npy", result)
     out.array("shingles.npy", sizes)
+    out.count(model_calls=0)

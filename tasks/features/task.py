@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from tasks.features import sampled
 from tasks.features import scored as table
-from tasks.features import signatures as minhash
+from tasks.features.base import FeatureInputs as FeatureInputs
+from tasks.features.registry import FEATURES, check
 from tasks.runner.prefect_task import stage_task
-from tasks.runner.runner import Context
+from tasks.runner.runner import Context, stage_key
+from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import Part, StageManifest
 
-_signatures = stage_task(minhash.STAGE)
 _scored = stage_task(table.STAGE)
-
-
-def signatures(context: Context, documents: Sequence[Part]) -> StageManifest:
-    """Word-shingle signatures of the documents: stage ``signatures``."""
-    return _signatures(context, minhash.jobs(documents))
+_sampled = stage_task(sampled.STAGE)
+_TASKS = {stage.name: stage_task(stage) for feature in FEATURES.values() for stage in feature.stages}
 
 
 def scored(
@@ -26,9 +26,49 @@ def scored(
     queries: Sequence[Part],
     documents: Sequence[Part],
     pairs: Sequence[Part],
-    shingles: Sequence[Part],
-    fixed: Sequence[Part],
+    fixed_documents: Sequence[Part],
+    fixed_queries: Sequence[Part],
     activation: str,
 ) -> StageManifest:
-    """Candidates with all scores and features: stage ``scored``."""
-    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, shingles, fixed, activation))
+    """Candidates with all scores: stage ``scored``."""
+    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, fixed_documents, fixed_queries, activation))
+
+
+def features(context: Context, wanted: Mapping[str, Mapping[str, Any]], inputs: FeatureInputs) -> dict[str, StageManifest]:
+    """The features that a recipe asks for, beside the scored table. No model runs.
+
+    Args:
+        context: storage, executor, progress.
+        wanted: settings by feature; ``{}`` for the defaults.
+        inputs: what they are made from.
+
+    Returns:
+        By name, sorted, the manifest of the stage that wrote ``features.parquet``: one part for each of ``inputs.scored``, in that order.
+
+    Raises:
+        UsageError: a feature or a setting is unknown, or does not fit the round; nothing was run if a name is wrong.
+    """
+    settings = check(wanted)
+    done: dict[str, StageManifest] = {}
+
+    def call(stage: Stage, jobs: Sequence[Job]) -> StageManifest:
+        key = stage_key(stage, jobs)
+        if key not in done:
+            done[key] = _TASKS[stage.name](context, jobs)
+        return done[key]
+
+    return {name: FEATURES[name].build(call, inputs, chosen) for name, chosen in settings.items()}
+
+
+def sample_queries(
+    context: Context, scored: Sequence[Part], queries: Sequence[str], feature: Sequence[Part] | None = None
+) -> StageManifest:
+    """Some queries of the scored table, or of a feature beside it: stage ``sampled``.
+
+    Args:
+        context: storage, executor, progress.
+        scored: parts of ``scored``.
+        queries: ids to keep.
+        feature: parts of a feature, in the same order.
+    """
+    return _sampled(context, sampled.jobs(scored, queries, feature))

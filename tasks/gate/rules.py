@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from tasks.sql import quote_identifier, quote_literal
 
 _NEGATIVES = "(SELECT DISTINCT stage, query_id, doc_id, doc_partition, doc_row, row_no FROM training WHERE slot > 0)"
-_POSITIVES = """(SELECT query_id, doc_id, doc_partition, doc_row FROM scored WHERE is_positive
+_POSITIVES = """(SELECT query_id, doc_id, doc_partition, doc_row FROM scored WHERE is_positive OR planted
   UNION SELECT query_id, doc_id, doc_partition, doc_row FROM training WHERE slot = 0)"""
 
 POSITIVE = f"""

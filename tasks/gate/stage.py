@@ -16,7 +16,7 @@ STAGE = Stage(name="gate", version=1, function="tasks.gate.inspect:run", unit="q
 class GateSettings(Settings):
     """What the gate holds a selection to."""
 
-    num_negatives: int = Field(5, ge=1, description="Negatives asked for in a row; fewer are reported, not a violation.")
+    num_negatives: int = Field(5, ge=0, description="Negatives asked for in a row; fewer are reported, not a violation.")
     duplicates: bool = Field(True, description="Whether copies of positives and of the query must be gone, as the recipe's rules say.")
     tolerance: float = Field(1e-3, ge=0, description="How far, relative to the score if that is over 1, a worse rank may score higher.")
     examples: int = Field(5, ge=0, description="Examples kept of each kind of violation.")

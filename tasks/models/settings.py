@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.settings import Settings
 
@@ -71,9 +71,21 @@ class TeacherTraining(Settings):
     train_embeddings: bool = Field(
         False, description="Train the token embeddings too; most of a small model's weights, and of a step's time."
     )
+    folds: int | Literal["auto"] = Field(
+        "auto",
+        description="So many teachers, each scoring only queries that it was not trained on; 0: one. "
+        "auto: 3, where training them costs less than half of the scoring.",
+    )
     holdout: float = Field(0.1, ge=0, le=0.5, description="Share of the query groups that is kept for measuring.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="bfloat16: autocast; weights stay float32.")
     seed: int = Field(0, ge=0, description="Of sampling, order and the new head.")
+
+    @field_validator("folds")
+    @classmethod
+    def _none_or_several(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not (value == 0 or 2 <= value <= 20):
+            raise ValueError("folds is auto, 0 (one teacher for all), or 2 to 20")
+        return value
 
     @model_validator(mode="after")
     def _ranks_in_order(self) -> TeacherTraining:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,7 @@ from tasks.store.tables import read_array, take_texts
 STAGE = Stage(name="candidates", version=1, function="tasks.retrieve.candidates:run", unit="queries")
 
 _ROW_BITS = 40
+_FOLDS = 100
 _MERGE_ROWS = 4_000_000
 _BLOCK_FLOATS = 1 << 22
 
@@ -58,6 +59,7 @@ def jobs(
     retrieved: Mapping[str, Sequence[Part]],
     positive_min_grade: int,
     seed: int,
+    planted: float = 0.0,
 ) -> list[Job]:
     """One job a query partition.
 
@@ -70,6 +72,7 @@ def jobs(
         retrieved: the ``retrieve-*`` stage's parts by source (``dense``, ``bm25``), in the order of ``documents``.
         positive_min_grade: least relevance of a positive.
         seed: of the random source.
+        planted: share of the positives, of queries that have two or more, that are hidden as probes.
     """
     depths = {"dense": settings.dense.top_k, "bm25": settings.bm25.top_k if settings.bm25 else 0}
     searched = [name for name in settings.sources if name != "random"]
@@ -77,6 +80,7 @@ def jobs(
         "sources": settings.sources,
         "top_k": {name: depths[name] for name in searched},
         "positive_min_grade": positive_min_grade,
+        "planted": round(planted * _FOLDS),
     }
     if settings.random:
         keyed["random"] = {"count": settings.random.count, "seed": seed}
@@ -107,7 +111,7 @@ def run(work: Work, out: Output) -> None:
     found = {name: _merged(work, name, int(top_k)) for name, top_k in settings["top_k"].items()}
     if "random" in settings:
         found["random"] = _random(work, queries, int(settings["random"]["count"]), int(settings["random"]["seed"]))
-    addresses = np.unique(np.concatenate([qrels[1], *(source.address for source in found.values())]))
+    addresses = np.unique(np.concatenate([qrels.address, *(source.address for source in found.values())]))
     texts = take_texts(work.storage, work.job.inputs["documents"], _partition(addresses), _row(addresses), ["doc_id", "input_hash"])
     by_id = pc.array_sort_indices(texts["doc_id"].combine_chunks()).to_numpy()
     place = np.empty(len(by_id), dtype=np.int64)
@@ -115,12 +119,14 @@ def run(work: Work, out: Output) -> None:
     ranked = {
         name: _cut(source, place[np.searchsorted(addresses, source.address)], settings["top_k"].get(name)) for name, source in found.items()
     }
-    labelled = qrels[0] * len(addresses) + place[np.searchsorted(addresses, qrels[1])]
+    labelled = qrels.query * len(addresses) + place[np.searchsorted(addresses, qrels.address)]
     pairs = np.unique(np.concatenate([labelled, *(query * len(addresses) + doc for query, doc, _, _ in ranked.values())]))
     query, doc = np.divmod(pairs, max(len(addresses), 1))
     address = addresses[by_id][doc]
     columns = _base_columns(queries, texts.take(pa.array(by_id)), query, doc, address)
-    columns |= _label_columns(len(pairs), np.searchsorted(pairs, labelled), qrels[2], int(settings["positive_min_grade"]))
+    positive = qrels.relevance >= int(settings["positive_min_grade"])
+    hidden = planted_positives(qrels.query, positive, qrels.fold, int(settings["planted"]))
+    columns |= _label_columns(len(pairs), np.searchsorted(pairs, labelled), qrels.relevance, positive & ~hidden, hidden)
     dense_score = _dot_products(work, query, address)
     for name in settings["sources"]:
         where = np.searchsorted(pairs, ranked[name][0] * len(addresses) + ranked[name][1])
@@ -131,14 +137,40 @@ def run(work: Work, out: Output) -> None:
     work.report(queries.num_rows)
 
 
-def _labelled(work: Work, queries: pa.Table) -> tuple[Ints, Ints, Ints]:
-    """Query rows, document addresses and relevance of the judged pairs."""
-    qrels = work.table("queries", "qrels.parquet", ["query_id", "relevance", "doc_partition", "doc_row"])
+class Judged(NamedTuple):
+    """Judged pairs of one query partition."""
+
+    query: Ints  # row of the query
+    address: Ints  # of the document
+    relevance: Ints
+    fold: Ints  # 0 … 99
+
+
+def planted_positives(query: Ints, positive: NDArray[np.bool_], fold: Ints, below: int) -> NDArray[np.bool_]:
+    """Which positives are hidden as probes: those in the first folds, of queries that keep at least one positive.
+
+    Args:
+        query: (n,) query of each judged pair.
+        positive: (n,) whether it is relevant.
+        fold: (n,) 0 … 99, by hash.
+        below: folds under this are hidden; of a query whose positives all lie there, the one in the last fold stays (the first of several).
+    """
+    hidden = positive & (fold < below)
+    order = np.lexsort((np.arange(len(query)), -fold, ~positive, query))
+    first = order[np.unique(query[order], return_index=True)[1]]  # the positive in the last fold, of each query that has one
+    hidden[first] = False
+    return hidden
+
+
+def _labelled(work: Work, queries: pa.Table) -> Judged:
+    """The partition's judged pairs."""
+    qrels = work.table("queries", "qrels.parquet", ["query_id", "relevance", "fold", "doc_partition", "doc_row"])
     row = pc.index_in(qrels["query_id"], value_set=queries["query_id"].combine_chunks())
     if row.null_count:
         raise InputError(f"{row.null_count} judged pairs name queries that are not in their partition", "ingest the dataset again")
     address = _address(qrels["doc_partition"].to_numpy(), qrels["doc_row"].to_numpy())
-    return row.to_numpy().astype(np.int64), address, qrels["relevance"].to_numpy().astype(np.int64)
+    relevance, fold = (qrels[name].to_numpy().astype(np.int64) for name in ("relevance", "fold"))
+    return Judged(row.to_numpy().astype(np.int64), address, relevance, fold)
 
 
 def _merged(work: Work, source: str, top_k: int) -> Found:
@@ -214,11 +246,12 @@ def _base_columns(queries: pa.Table, texts: pa.Table, query: Ints, doc: Ints, ad
     }
 
 
-def _label_columns(count: int, where: Ints, relevance: Ints, positive_min_grade: int) -> dict[str, Any]:
+def _label_columns(count: int, where: Ints, relevance: Ints, positive: NDArray[np.bool_], planted: NDArray[np.bool_]) -> dict[str, Any]:
     grades, unlabelled = np.zeros(count, dtype=np.int32), np.ones(count, dtype=bool)
+    is_positive, is_planted = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     grades[where], unlabelled[where] = relevance, False
-    positive = ~unlabelled & (grades >= positive_min_grade)
-    return {"relevance": pa.array(grades, mask=unlabelled), "is_positive": pa.array(positive)}
+    is_positive[where], is_planted[where] = positive, planted
+    return {"relevance": pa.array(grades, mask=unlabelled), "is_positive": pa.array(is_positive), "planted": pa.array(is_planted)}
 
 
 def _source_columns(name: str, count: int, where: Ints, ranked: Ranked, dense_score: Floats, doc: Ints) -> dict[str, Any]:
@@ -239,7 +272,8 @@ def _source_columns(name: str, count: int, where: Ints, ranked: Ranked, dense_sc
 def _facts(table: pa.Table, sources: Sequence[str]) -> dict[str, Any]:
     positive = table.filter(table["is_positive"])
     retrieved = {name: positive.num_rows - positive[f"{name}_rank"].null_count for name in sources}
-    return {"rows": table.num_rows, "positives": positive.num_rows, "positives_retrieved": retrieved}
+    planted = table.num_rows and int(pc.sum(table["planted"]).as_py())
+    return {"rows": table.num_rows, "positives": positive.num_rows, "positives_retrieved": retrieved, "planted": planted}
 
 
 def _address(partition: NDArray[Any], row: NDArray[Any]) -> Ints:

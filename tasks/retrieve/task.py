@@ -42,7 +42,8 @@ def candidates(
     retrieved: Mapping[str, Sequence[Part]],
     positive_min_grade: int,
     seed: int,
+    planted: float,
 ) -> StageManifest:
     """The union of all sources, with labels: stage ``candidates``."""
-    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed)
+    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed, planted)
     return _candidates(context, work)

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.folds import Fold, group_draws, in_fold, query_groups
+
 
 def to_score(table: pa.Table, depth: int, sources: Sequence[str]) -> NDArray[np.bool_]:
     """The candidates that the teacher scores: every labelled positive, and whatever a source ranks within the depth.
@@ -25,6 +27,21 @@ def to_score(table: pa.Table, depth: int, sources: Sequence[str]) -> NDArray[np.
         ranks = np.asarray(table[f"{source}_rank"].fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
         wanted = wanted | ((ranks > 0) & (ranks <= depth))
     return wanted
+
+
+def of_fold(table: pa.Table, queries: pa.Table, fold: Fold, seed: int) -> NDArray[np.bool_]:
+    """The candidates whose query's group is in a fold.
+
+    Args:
+        table: candidates with ``query_row``.
+        queries: all queries of the partition: query_id, group.
+        fold: which.
+        seed: of the folds.
+    """
+    ids = queries["query_id"].to_pylist()
+    inside = in_fold(group_draws(query_groups(ids, ids, queries["group"].to_pylist()), seed), fold)
+    found: NDArray[np.bool_] = inside[np.asarray(table["query_row"].to_numpy(), dtype=np.int64)]
+    return found
 
 
 def blocks(query_ids: pa.ChunkedArray, wanted: NDArray[np.bool_], size: int) -> list[tuple[int, int, int]]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder, Scores
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.materialise import materialise
@@ -14,7 +15,7 @@ from tasks.models.texts import document_inputs
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker
-from tasks.score.pairs import to_score, unique_pairs
+from tasks.score.pairs import of_fold, to_score, unique_pairs
 from tasks.score.stage import STAGE
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.output import Output
@@ -29,7 +30,11 @@ def run(work: Work, out: Output) -> None:
     sources = [str(source) for source in settings["sources"]]
     table = work.table("candidates", "candidates.parquet", [*_COLUMNS, *(f"{source}_rank" for source in sources)])
     table = table.slice(int(settings["start"]), int(settings["stop"]) - int(settings["start"]))
-    table = table.filter(pa.array(to_score(table, int(settings["depth"]), sources)))
+    wanted = to_score(table, int(settings["depth"]), sources)
+    if "fold" in settings:
+        number, count, seed = settings["fold"]
+        wanted &= of_fold(table, work.table("queries", "queries.parquet", ["query_id", "group"]), Fold(number, count), seed)
+    table = table.filter(pa.array(wanted))
     pairs, rows = unique_pairs(table["query_hash"], table["doc_hash"])
     known = lookup(work.storage, [FileRecord.model_validate(record) for record in work.job.options["segments"]], pairs)
     missing, at = _missing(pairs, rows, known)

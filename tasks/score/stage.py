@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
 from tasks.runner.stage import Job, Stage
 from tasks.score.pair_store import pin
-from tasks.score.pairs import blocks, to_score
+from tasks.score.pairs import blocks, of_fold, to_score
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
@@ -25,6 +26,8 @@ def jobs(
     sources: Sequence[str],
     pairs_per_partition: int = 20_000,
     teacher: Part | None = None,
+    fold: Fold | None = None,
+    fold_seed: int = 0,
 ) -> list[Job]:
     """Jobs ``q0000.b000`` …: blocks of whole queries, in the candidates' order. Pins the pair store as it is now.
 
@@ -38,6 +41,8 @@ def jobs(
         sources: whose ranks count.
         pairs_per_partition: pairs of a block.
         teacher: the ``train-teacher`` part that the model lies in; workers then fetch it from the root.
+        fold: only queries of this fold of the groups are scored; jobs are named ``q0000.f0.b000``.
+        fold_seed: of the folds.
     """
     by_index = {part.index: part for part in queries}
     docs = tuple(part.only("docs.parquet") for part in documents)
@@ -46,22 +51,35 @@ def jobs(
         "segments": [record.model_dump(mode="json") for record in pin(storage, spec.fingerprint)],
         "teacher": None if teacher is None else teacher.model_dump(mode="json"),
     }
+    stem = "" if fold is None else f"f{fold.number}."
+    keyed = {} if fold is None else {"fold": [fold.number, fold.count, fold_seed]}
     made = []
     for part in candidates:
-        table = read_table(storage, part.file("candidates.parquet"), ["query_id", "is_positive", *(f"{source}_rank" for source in sources)])
+        columns = ["query_id", "query_row", "is_positive", *(f"{source}_rank" for source in sources)]
+        table = read_table(storage, part.file("candidates.parquet"), columns)
         wanted = to_score(table, depth, sources)
+        if fold is not None:
+            wanted &= of_fold(
+                table, read_table(storage, by_index[part.index].file("queries.parquet"), ["query_id", "group"]), fold, fold_seed
+            )
         for number, (start, stop, pairs) in enumerate(blocks(table["query_id"], wanted, pairs_per_partition)):
             made.append(
                 Job(
-                    index=f"{part.index}.b{number:03d}",
+                    index=f"{part.index}.{stem}b{number:03d}",
                     inputs={
                         "candidates": (part.only("candidates.parquet"),),
                         "queries": (by_index[part.index].only("queries.parquet"),),
                         "documents": docs,
                     },
-                    settings={"teacher": spec.fingerprint, "depth": depth, "sources": list(sources), "start": start, "stop": stop},
+                    settings={"teacher": spec.fingerprint, "depth": depth, "sources": list(sources), "start": start, "stop": stop, **keyed},
                     options=options,
                     units=pairs,
                 )
             )
     return made
+
+
+def count(storage: Storage, candidates: Sequence[Part], depth: int, sources: Sequence[str]) -> int:
+    """How many pairs there are to score, whether the pair store has them or not."""
+    columns = ["is_positive", *(f"{source}_rank" for source in sources)]
+    return sum(int(to_score(read_table(storage, part.file("candidates.parquet"), columns), depth, sources).sum()) for part in candidates)

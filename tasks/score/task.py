@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
@@ -23,7 +24,9 @@ def score(
     sources: Sequence[str],
     pairs_per_partition: int,
     teacher: Part | None,
+    fold: Fold | None = None,
+    fold_seed: int = 0,
 ) -> StageManifest:
     """The teacher's logits: stage ``score``. Pairs that the pair store holds are not scored again."""
-    work = jobs(context.storage, candidates, queries, documents, spec, depth, sources, pairs_per_partition, teacher)
+    work = jobs(context.storage, candidates, queries, documents, spec, depth, sources, pairs_per_partition, teacher, fold, fold_seed)
     return _score(context, work)

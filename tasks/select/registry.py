@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from tasks.errors import UsageError, nearest
+from tasks.select.limited import limited
 from tasks.select.published import Published
 from tasks.select.recipe import Facts, Recipe
+from tasks.select.recipes.ance import ANCE, STAR
 from tasks.select.recipes.bge import BGE
+from tasks.select.recipes.ccr_sieve import CCRSieve
+from tasks.select.recipes.clusters import OtherClusters, TASBalanced, Topic
+from tasks.select.recipes.curricula import CLDRD, Curriculum
+from tasks.select.recipes.dpr import DPR
+from tasks.select.recipes.hardmine import Hardmine
+from tasks.select.recipes.mixes import ImprovedContrast, Quotas
 from tasks.select.recipes.nv_retriever import NVRetriever
-from tasks.select.recipes.rocketqa import RocketQA
+from tasks.select.recipes.quantiles import QueryQuantiles
+from tasks.select.recipes.rance import RANCE
+from tasks.select.recipes.rocketqa import PAIR, RocketQA
 from tasks.select.recipes.sentence_transformers import SentenceTransformers
 from tasks.select.recipes.simans import SimANS
+from tasks.select.recipes.static import BM25Static, InBatch
 from tasks.select.recipes.top import SkipN, TopK
+from tasks.select.recipes.trisampler import TriSampler
+from tasks.select.recipes.windows import AmbiguousWindow, Band
 from tasks.settings import explain
 
-RECIPES: tuple[type[Published], ...] = (BGE, NVRetriever, RocketQA, SentenceTransformers, SimANS, SkipN, TopK)
+RECIPES: tuple[type[Published], ...] = (
+    AmbiguousWindow,
+    ANCE,
+    Band,
+    BGE,
+    BM25Static,
+    CCRSieve,
+    CLDRD,
+    Curriculum,
+    DPR,
+    Hardmine,
+    ImprovedContrast,
+    InBatch,
+    NVRetriever,
+    OtherClusters,
+    PAIR,
+    QueryQuantiles,
+    Quotas,
+    RANCE,
+    RocketQA,
+    SentenceTransformers,
+    SimANS,
+    SkipN,
+    STAR,
+    TASBalanced,
+    TopK,
+    Topic,
+    TriSampler,
+)
 
 
 def recipe_names() -> list[str]:
@@ -52,8 +94,8 @@ def compose_recipe(wanted: str | Mapping[str, Any], facts: Facts) -> Recipe:
         if "rules" in settings or "draws" in settings:
             return Recipe.model_validate({"num_negatives": facts.num_negatives, **settings})
         published = recipe_class(str(settings.get("name", ""))).model_validate(settings)
-        own = Facts(published.num_negatives or facts.num_negatives, facts.max_positives)
-        return published.compose(own)
+        own = replace(facts, num_negatives=published.num_negatives or facts.num_negatives)
+        return limited(published.compose(own), published.limits)
     except ValidationError as error:
         raise UsageError(*explain(error, prefix="recipe")) from error
     except ValueError as error:

@@ -16,6 +16,7 @@ SUSPECT_REASONS = (
     "max_score",
     "near_duplicate",
     "near_duplicate_cosine",
+    "planted",
     "relative_margin",
     "teacher_ceiling",
 )

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.settings import TeacherTraining
 from tasks.models.texts import document_inputs
@@ -24,7 +25,8 @@ def run(work: Work, out: Output) -> None:
     """Write ``model/…``; AUC and loss on held-out query groups before and after go into meta."""
     job = work.job
     training = TeacherTraining.model_validate(job.options["training"])
-    table, chosen = choose(work.storage, job.inputs["candidates"], job.inputs["queries"], training, list(job.settings["sources"]))
+    fold = Fold(*job.settings["fold"]) if job.settings["fold"] else None
+    table, chosen = choose(work.storage, job.inputs["candidates"], job.inputs["queries"], training, list(job.settings["sources"]), fold)
     pairs = _texts(
         work,
         table.take(pa.array(chosen.rows)),

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 from numpy.typing import NDArray
 
+from tasks.folds import Fold, group_draws, in_fold
 from tasks.models.settings import TeacherTraining
 
 HOLDOUT_PAIRS = 240  # enough for an AUC, and quick to score twice
@@ -39,7 +39,7 @@ class Sample:
         return int((~self.holdout).sum())
 
 
-def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, sources: Sequence[str]) -> Sample:
+def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, sources: Sequence[str], fold: Fold | None = None) -> Sample:
     """Choose pairs.
 
     Args:
@@ -47,6 +47,7 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
         groups: group of each different query, in the table's order; a group is held out as a whole.
         settings: ranks, negatives, random_negatives, holdout, max_pairs, seed.
         sources: whose ranks count.
+        fold: the groups to hold out; none: a share of ``holdout`` of them.
 
     Returns:
         For each query with a labelled document: its labelled rows; for each of these ``negatives`` sampled candidates (or all
@@ -67,7 +68,7 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
     others, drawn = _random_pairs(np.flatnonzero(positive), asked, documents, settings)
     rows = np.concatenate([np.flatnonzero(positive), negatives, others]).astype(np.int64)
     docs = np.concatenate([np.flatnonzero(positive), negatives, drawn]).astype(np.int64)
-    held, chosen = _choose_queries(np.bincount(query[rows], minlength=len(groups)), labelled, groups, settings)
+    held, chosen = _choose_queries(np.bincount(query[rows], minlength=len(groups)), labelled, groups, settings, fold)
     keep = chosen[query[rows]] & ~(held[query[rows]] & (rows != docs))
     order = np.lexsort((docs, rows))
     order = order[keep[order]]
@@ -125,13 +126,11 @@ def _eligible(table: pa.Table, settings: TeacherTraining, sources: Sequence[str]
 
 
 def _choose_queries(
-    pairs: NDArray[np.int64], labelled: NDArray[np.int64], groups: Sequence[str], settings: TeacherTraining
+    pairs: NDArray[np.int64], labelled: NDArray[np.int64], groups: Sequence[str], settings: TeacherTraining, fold: Fold | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which queries are held out, and which take part at all: labelled ones, by hash, up to the limits."""
-    draws = np.array(
-        [xxhash.xxh3_64_intdigest(f"{settings.seed}:{group}".encode("utf-8", "surrogatepass")) for group in groups], dtype=np.uint64
-    )
-    held = draws.astype(np.float64) / 2.0**64 < settings.holdout
+    draws = group_draws(groups, settings.seed)
+    held = draws.astype(np.float64) / 2.0**64 < settings.holdout if fold is None else in_fold(draws, fold)
     chosen = np.zeros(len(groups), dtype=bool)
     order = np.argsort(draws, kind="stable")
     for kind, limit in ((held, HOLDOUT_PAIRS), (~held, settings.max_pairs)):

@@ -20,6 +20,7 @@ def train_teacher(
     documents: Sequence[Part],
     settings: TeacherSettings,
     sources: Sequence[str],
+    folds: int,
 ) -> StageManifest:
-    """A cross-encoder from the round's own labels: stage ``train-teacher``."""
-    return _train(context, jobs(context.storage, candidates, queries, documents, settings, sources))
+    """A cross-encoder from the round's own labels, or one a fold: stage ``train-teacher``."""
+    return _train(context, jobs(context.storage, candidates, queries, documents, settings, sources, folds))

@@ -13,11 +13,13 @@ NAMES = {
         "title",
         "text",
         "group_id",
+        "language",
         "query_id",
         "query",
         "answers",
         "query_group",
         "query_split",
+        "query_language",
         "positive_ids",
         "relevance",
         "anchor",
@@ -84,7 +86,7 @@ def test_lists():
 
 
 def test_document_rows():
-    assert parse("corpus", doc_id=1, text="a").documents == [Document("1", "", "a", None, False)]
+    assert parse("corpus", doc_id=1, text="a").documents == [Document("1", "", "a", None, None, False)]
     assert parse("corpus", doc_id="x", title="only", text="").documents[0].title == "only"
     for values, reason in [
         ({"text": "a"}, "no doc_id"),
@@ -101,7 +103,7 @@ def test_query_rows_with_answers_and_inline_positives():
     records = parse(
         "queries", query_id="a", query="q", answers={"text": ["x"], "answer_start": [1]}, query_group="g", positive_ids=["d", 2]
     )
-    assert records.queries == [Query("a", "q", ["x"], "g", None, False)]
+    assert records.queries == [Query("a", "q", ["x"], "g", None, None, False)]
     assert records.judgements == [Judgement("a", "d", 1), Judgement("a", "2", 1)]
     with pytest.raises(RowError, match="answers is not a list of strings"):
         parse("queries", query_id="a", query="q", answers=[1])

@@ -81,15 +81,44 @@ def test_every_format_gives_the_same_documents_and_judgements(site, make_site, k
 
 
 def test_columns_can_be_named(site):
-    corpus = site.jsonl("c.jsonl", [{"nr": 1, "words": "x", "in": "book"}])
-    queries = site.jsonl("q.jsonl", [{"qnr": 9, "ask": "y", "also": ["p"], "fam": "f", "part": "train"}])
+    corpus = site.jsonl("c.jsonl", [{"nr": 1, "words": "x", "in": "book", "tongue": "de"}])
+    queries = site.jsonl("q.jsonl", [{"qnr": 9, "ask": "y", "also": ["p"], "fam": "f", "part": "train", "spoken": "fr"}])
     qrels = site.jsonl("r.jsonl", [{"qnr": 9, "nr": 1, "stars": 4}])
     columns = {"doc_id": "nr", "text": "words", "group_id": "in", "query_id": "qnr", "query": "ask", "relevance": "stars"}
-    more = {"answers": "also", "query_group": "fam", "query_split": "part"}
+    more = {"answers": "also", "query_group": "fam", "query_split": "part", "language": "tongue", "query_language": "spoken"}
     dataset = site.ingest(corpus=corpus, queries=queries, qrels=qrels, columns={**columns, **more}, max_rejected=0)
     query, doc, judged = (table.to_pylist()[0] for table in (site.queries(dataset), site.docs(dataset), site.qrels(dataset)))
     assert (query["query_id"], query["text"], query["answers"], query["group"], query["split"]) == ("9", "y", ["p"], "f", "train")
     assert (doc["doc_id"], doc["text"], doc["group_id"], judged["relevance"]) == ("1", "x", "book", 4)
+    assert (doc["language"], query["language"]) == ("de", "fr")
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv"])
+def test_languages_are_kept_as_given_and_null_where_there_is_none(site, ending):
+    docs = [{"doc_id": "a", "text": "x", "language": "en"}, {"doc_id": "b", "text": "y", "language": ""}]
+    queries = [{"query_id": "p", "query": "x", "lang": "EN-us"}, {"query_id": "q", "query": "y", "lang": None}]
+    qrels = [{"query_id": "p", "doc_id": "a"}, {"query_id": "q", "doc_id": "b"}]
+    paths = {}
+    for name, rows in (("corpus", docs), ("queries", queries), ("qrels", qrels)):
+        paths[name] = str(site.data / f"{name}.{ending}")
+        if ending == "jsonl":
+            site.jsonl(f"{name}.jsonl", rows)
+        elif ending == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), paths[name])
+        else:
+            as_csv(paths[name], rows)
+    dataset = site.ingest(format=ending, **paths)
+    assert {row["doc_id"]: row["language"] for row in site.docs(dataset).to_pylist()} == {"a": "en", "b": None}
+    assert {row["query_id"]: row["language"] for row in site.queries(dataset).to_pylist()} == {"p": "EN-us", "q": None}
+
+
+def test_languages_of_pairs_and_of_the_texts_beside_them(site):
+    pairs = site.jsonl("p.jsonl", [{"anchor": "q1", "positive": "p1", "language": "de"},
+                                   {"anchor": "q2", "positive": "p2", "lang": "en", "query_language": "de"}])  # fmt: skip
+    extra = site.jsonl("extra.jsonl", [{"text": "p3", "language": "it"}, {"text": "p4"}])
+    dataset = site.ingest(format="pairs", pairs=pairs, corpus=extra)
+    assert {row["text"]: row["language"] for row in site.docs(dataset).to_pylist()} == {"p1": "de", "p2": "en", "p3": "it", "p4": None}
+    assert {row["text"]: row["language"] for row in site.queries(dataset).to_pylist()} == {"q1": "de", "q2": "de"}
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet", "csv", "tsv"])

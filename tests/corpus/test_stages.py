@@ -40,6 +40,7 @@ def test_tables_by_hand(site, small):
         "title": "T1",
         "text": "text 1",
         "group_id": None,
+        "language": None,
         "position": 1,
         "input_hash": input_hash("T1", "text 1"),
         "norm_hash": norm_hash("text 1"),

@@ -154,6 +154,7 @@ def round_settings(collection, cross_encoder=None, **changes):
         "recipe": "nv-retriever" if cross_encoder is None else {"name": "rocketqa", "depth": 20, "ceiling": 0.9, "backfill_depth": 30},
         "num_negatives": 3,
         "formats": ["triplet", "labeled-list"],
+        "planted": 0,
         "seed": 1,
     }
     if cross_encoder is not None:

@@ -20,10 +20,10 @@ def make_part(storage):
     def make(stage, index, rows):
         out = Output(storage, f"data/{stage}/{index}-{len(rows)}-{abs(hash(str(rows)))}")
         if stage == "documents":
-            columns = [(i, t, x, None, n, input_hash(t, x), norm_hash(x)) for n, (i, t, x) in enumerate(rows)]
+            columns = [(i, t, x, None, None, n, input_hash(t, x), norm_hash(x)) for n, (i, t, x) in enumerate(rows)]
             out.table("docs.parquet", pa.table(list(map(list, zip(*columns, strict=True))), schema=DOCS) if rows else DOCS.empty_table())
         else:
-            columns = [(i, x, [], None, None, n, input_hash("", x), norm_hash(x)) for n, (i, x) in enumerate(rows)]
+            columns = [(i, x, [], None, None, None, n, input_hash("", x), norm_hash(x)) for n, (i, x) in enumerate(rows)]
             out.table("queries.parquet", pa.table(list(map(list, zip(*columns, strict=True))), schema=QUERIES))
         return Part(stage=stage, key="k", index=index, files=tuple(out.files))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.features import scored, signatures
+from tasks.features import scored
 from tasks.features.groups import Groups, equals_positive, pairs_with_positives, statistics
 from tasks.features.nearest import positive_similarity
 from tasks.runner.stage import Job, Work
@@ -63,15 +63,15 @@ def candidate_table(names, scores, parts=1):
     return pa.Table.from_pylist(rows, candidates(["dense", "bm25"]))
 
 
-def scored_rows(tmp_path, pairs=(), with_signatures=True, parts=1, threads=1):
+def scored_rows(tmp_path, pairs=(), vectors=None, parts=1, threads=1):
     setting = context(tmp_path, threads)
-    data = dataset(setting.storage, DOCS, QUERIES, doc_parts=parts)
+    data = dataset(setting.storage, DOCS, QUERIES, doc_parts=parts, vectors=vectors)
     names = [("q0", name) for name, _, _ in DOCS] + [("q1", "a"), ("q1", "j")]
     table = candidate_table(names, [(0.1 * number, None if number % 2 else float(number)) for number in range(len(names))], parts)
     mined = commit(setting.storage, "candidates", "q0000", {"candidates.parquet": table})
     committed = [commit(setting.storage, "score", f"q0000.b{number:03d}", {"pairs.parquet": piece}) for number, piece in enumerate(pairs)]
-    signed = run(setting, signatures.STAGE, signatures.jobs(data.documents)) if with_signatures else ()
-    jobs = scored.jobs(["dense", "bm25"], [mined], data.queries, data.documents, committed, signed)
+    fixed = (data.embed_documents, data.embed_queries) if vectors else ()
+    jobs = scored.jobs(["dense", "bm25"], [mined], data.queries, data.documents, committed, *fixed)
     (part,) = run(setting, scored.STAGE, jobs)
     assert setting.progress.units["scored"] == len(names)
     result = read_table(setting.storage, part.file("scored.parquet"))
@@ -94,17 +94,22 @@ def test_copies_of_the_query_and_of_positives(tmp_path, parts):
     assert part.meta["copies"] == {"copy_of": 3, "norm_copy_of": 5}
 
 
-def test_containment_in_positives(tmp_path):
-    table, _ = scored_rows(tmp_path, parts=3)
-    found = column(table, "positive_containment")
-    assert found["a"] is None and found["i"] is None
-    assert [found[name] for name in "bcd"] == [1.0, 1.0, 1.0]
-    assert found["e"] > 0.6 and found["f"] < 0.15 and found["j"] == 0
-    assert column(table, "positive_containment", "q1") == {"a": None, "j": None}
+def test_cosine_with_the_query_under_a_fixed_encoder(tmp_path):
+    """q0 is (3, 4), q1 (0, 1). a at (4, 3): 24/25; b at (6, 8): 1; c at (-3, -4): -1; j at (0, 0): 0, having no direction."""
+    vectors = {"q0": (3, 4), "q1": (0, 1), "a": (4, 3), "b": (6, 8), "c": (-3, -4), "j": (0, 0)}
+    for parts in (1, 3):
+        table, _ = scored_rows(tmp_path / str(parts), vectors={name: np.array(value) for name, value in vectors.items()}, parts=parts)
+        found = column(table, "fixed_score")
+        assert [found[name] for name in "abcj"] == [float(np.float32(0.96)), 1.0, -1.0, 0.0]
+        assert column(table, "fixed_score", "q1") == {"a": float(np.float32(0.6)), "j": 0.0}
+        # the positives are a at (4, 3) and i without direction: c has cosine -24/25 with a and 0 with i
+        assert column(table, "positive_similarity")["c"] == 0.0
+        assert column(table, "positive_similarity")["b"] == float(np.float32(0.96))
 
 
-def test_no_signatures_no_containment(tmp_path):
-    assert scored_rows(tmp_path, with_signatures=False)[0]["positive_containment"].null_count == 12
+def test_no_fixed_encoder_no_cosines(tmp_path):
+    table, _ = scored_rows(tmp_path)
+    assert table["fixed_score"].null_count == table["positive_similarity"].null_count == 12
 
 
 def test_teacher_scores_are_joined_by_hashes(tmp_path):
@@ -181,7 +186,7 @@ def test_similarity_to_the_nearest_positive_under_a_fixed_encoder(tmp_path):
     output = Output(storage, "data/v")
     output.array("vectors.npy", np.array([[1, 0], [0, 2], [3, 4]], dtype=np.float32))
     part = Part(stage="embed-documents", key="k", index="d0000", files=tuple(output.files))
-    work = Work(Job(index="q0000", inputs={"similarity": (part,)}), storage, lambda units: None)
+    work = Work(Job(index="q0000", inputs={"fixed_documents": (part,)}), storage, lambda units: None)
     table = pa.table({"doc_partition": pa.array([0, 0, 0], pa.int32()), "doc_row": pa.array([0, 1, 2], pa.int64())})
     found = positive_similarity(work, table, Groups(np.array([0, 0, 0]), np.array([True, True, False]))).to_pylist()
     assert found[:2] == [None, None]

@@ -86,8 +86,9 @@ def dataset(storage, docs, queries, qrels=(), doc_parts=1, query_parts=1, vector
         ]
         names = {query[0] for query in held}
         judged = [
-            {"query_id": query, "doc_id": doc, "relevance": grade, "fold": 0, "doc_partition": address[doc][0], "doc_row": address[doc][1]}
-            for query, doc, grade in sorted(qrels)
+            {"query_id": query, "doc_id": doc, "relevance": grade, "fold": 7 * place % 100}
+            | {"doc_partition": address[doc][0], "doc_row": address[doc][1]}
+            for place, (query, doc, grade) in enumerate(sorted(qrels))
             if query in names
         ]
         files = {"queries.parquet": pa.Table.from_pylist(rows, QUERIES), "qrels.parquet": pa.Table.from_pylist(judged, QRELS)}

@@ -167,3 +167,32 @@ def test_labels_of_unknown_queries_are_refused(tmp_path):
             candidates.STAGE,
             candidates.jobs(SETTINGS, data.documents, [mixed], data.embed_documents, data.embed_queries, found, 1, 0),
         )
+
+
+def test_planted_positives_leave_each_query_one():
+    query = np.array([0, 0, 0, 1, 2, 2, 3, 3])
+    positive = np.array([True, True, True, True, True, True, True, False])
+    fold = np.array([3, 50, 9, 1, 2, 7, 4, 0])
+    # below 10: q0 hides folds 3 and 9, q1 keeps its only one, q2 keeps the later of 2 and 7, q3 its only positive (the other is a zero)
+    hidden = candidates.planted_positives(query, positive, fold, 10)
+    assert hidden.tolist() == [True, False, True, False, True, False, False, False]
+    assert not candidates.planted_positives(query, positive, fold, 0).any()
+    assert candidates.planted_positives(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64), 10).tolist() == []
+
+
+def test_planted_positives_are_candidates_that_no_longer_count_as_positives(tmp_path):
+    setting = context(tmp_path, 1)
+    docs, queries, _, vectors = material()
+    qrels = [("q0", f"d{number:02d}", 1) for number in range(20)] + [("q1", "d30", 1)]
+    data = dataset(setting.storage, docs, queries, qrels, 1, 1, vectors, np.float32)
+    settings = RetrieveSettings.model_validate({"dense": {"top_k": 3}, "bm25": None})
+    found = {"dense": run(setting, dense.STAGE, dense.jobs(settings.dense, data.embed_documents, data.embed_queries))}
+    jobs = candidates.jobs(settings, data.documents, data.queries, data.embed_documents, data.embed_queries, found, 1, seed=0, planted=0.5)
+    (part,) = run(setting, candidates.STAGE, jobs)
+    table = read_table(setting.storage, part.file("candidates.parquet")).to_pylist()
+    judged = read_table(setting.storage, data.queries[0].file("qrels.parquet")).to_pylist()
+    folds = {(row["query_id"], row["doc_id"]): row["fold"] for row in judged}
+    planted = {(row["query_id"], row["doc_id"]) for row in table if row["planted"]}
+    assert planted == {pair for pair, fold in folds.items() if fold < 50 and pair[0] == "q0"} and 0 < len(planted) < 20
+    assert all(row["relevance"] == 1 and not row["is_positive"] for row in table if row["planted"])
+    assert part.meta["planted"] == len(planted) and part.meta["positives"] == 21 - len(planted)

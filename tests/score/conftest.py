@@ -40,14 +40,14 @@ def world(storage):
     """Six queries with five candidates each, over two document partitions; queries 0 and 5 have the same text."""
     documents = []
     for number in range(2):
-        rows = [(f"d{number}{row}", "", f"document {number} about topic {row}", None, row) for row in range(5)]
+        rows = [(f"d{number}{row}", "", f"document {number} about topic {row}", None, None, row) for row in range(5)]
         out = Output(storage, f"data/documents/d{number}")
         columns = [(*row, input_hash(row[1], row[2]), norm_hash(row[2])) for row in rows]
         out.table("docs.parquet", pa.table(list(map(list, zip(*columns, strict=True))), schema=DOCS))
         documents.append(Part(stage="documents", key=str(number), index=f"d000{number}", files=tuple(out.files)))
     texts = [f"question {row % 5}" for row in range(6)]
     out = Output(storage, "data/queries/q0")
-    rows = [(f"q{row}", text, [], None, None, row, input_hash("", text), norm_hash(text)) for row, text in enumerate(texts)]
+    rows = [(f"q{row}", text, [], f"g{row % 5}", None, None, row, input_hash("", text), norm_hash(text)) for row, text in enumerate(texts)]
     out.table("queries.parquet", pa.table(list(map(list, zip(*rows, strict=True))), schema=QUERIES))
     queries = [Part(stage="queries", key="q", index="q0000", files=tuple(out.files))]
     return documents, queries, texts
@@ -65,7 +65,9 @@ def make_candidates(storage, world):
                 positive = at == 4
                 hashes = (input_hash("", world[2][query]), input_hash("", text))
                 place = (f"q{query}", f"d{partition}{row}", query, partition, row)
-                rows.append((*place, 1 if positive else None, positive, *hashes, rank, np.float32(0.5), 1 if at == 3 else None, None))
+                rows.append(
+                    (*place, 1 if positive else None, positive, False, *hashes, rank, np.float32(0.5), 1 if at == 3 else None, None)
+                )
         out = Output(storage, f"data/candidates/{'-'.join(map(str, queries))}")
         out.table("candidates.parquet", pa.table(list(map(list, zip(*rows, strict=True))), schema=candidates(SOURCES)))
         return [Part(stage="candidates", key="c", index="q0000", files=tuple(out.files))]

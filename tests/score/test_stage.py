@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context, run_stage
@@ -26,9 +27,9 @@ class Silent:
 def score(storage, world, spec):
     documents, queries, _ = world
 
-    def run(candidates, depth=3, size=9, teacher=spec):
+    def run(candidates, depth=3, size=9, teacher=spec, fold=None):
         progress = Silent()
-        made = jobs(storage, candidates, queries, documents, teacher, depth, ["dense"], size)
+        made = jobs(storage, candidates, queries, documents, teacher, depth, ["dense"], size, fold=fold)
         manifest = run_stage(Context(storage, lambda: InlineExecutor(1), progress), STAGE, made)
         return manifest, progress
 
@@ -60,6 +61,16 @@ def test_logits_are_the_teachers(storage, world, spec, make_candidates, score):
         assert table.schema.equals(PAIRS)
         keys = list(zip(table["query_hash"].to_pylist(), table["doc_hash"].to_pylist(), strict=True))
         assert keys == sorted(set(keys))
+
+
+def test_folds_cut_the_queries_by_group(storage, make_candidates, score):
+    whole, _ = score(make_candidates(), size=99)
+    folds = [score(make_candidates(), size=99, fold=Fold(number, 2))[0] for number in range(2)]
+    assert [part.index for manifest in folds for part in manifest.parts] == ["q0000.f0.b000", "q0000.f1.b000"]
+    found = [pairs_of(storage, manifest) for manifest in folds]
+    assert not set(found[0]) & set(found[1])  # queries 0 and 5 have one text and one group
+    assert found[0] | found[1] == pairs_of(storage, whole)
+    assert found[0] and found[1]
 
 
 def test_a_pair_is_scored_once(storage, make_candidates, score):

@@ -4,8 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.select.draws import Draw, Random, Top, Weighted
-from tasks.select.recipe import PseudoPositives, Recipe
-from tasks.select.rules import Duplicate, MaxScore, RankRange
+from tasks.select.recipe import PseudoPositives, Recipe, RowOrder
+from tasks.select.rules.copies import Duplicate
+from tasks.select.rules.ranks import RankRange
+from tasks.select.rules.scores import MaxScore
 from tasks.select.stage import select
 from tests.select.tables import SOURCES, ranked, table
 
@@ -107,6 +109,57 @@ def test_stages_draw_apart():
     }
     assert decisions.num_rows == 4
     assert layout.num_rows == 0  # no positive, no row
+
+
+def test_weights_are_given_for_each_negative_and_by_default_where_they_are_null():
+    rows = [*ranked([0.9, 0.8, 0.7], teacher_sigmoid=[0.75, None, 0.5]), {"doc_id": "p", "is_positive": True, "relevance": 1}]
+    draw = Draw(weight_by="1 - teacher_sigmoid", weight=0.5)
+    decisions, layout = select(table(rows), Recipe(draws=(draw,), num_negatives=2), SOURCES, 0, "s")
+    assert {row["doc_id"]: row["weight"] for row in decisions.to_pylist()} == {"d1": 0.25, "d2": 0.5, "d3": 1.0, "p": 1.0}
+    assert [(row["doc_id"], row["weight"]) for row in layout.to_pylist()] == [("p", 1.0), ("d1", 0.25), ("d2", 0.5)]
+
+
+def test_draws_that_share_their_order_take_one_after_the_other():
+    """As CL-DRD labels by position: the first, the second and the third survivor, then the next of the others."""
+    draws = [Draw(name=f"place-{n}", take=1, survivor_min=n - 1, survivor_max=n, label=1 / n) for n in (1, 2, 4)]
+    recipe = Recipe(draws=(*draws, Draw(name="rest", take=1)))
+    assert drawn(recipe, ranked([0.9, 0.8, 0.7, 0.6])) == [("d1", "place-1"), ("d2", "place-2"), ("d3", "rest"), ("d4", "place-4")]
+
+
+def test_no_negatives_are_rows_of_positives_alone():
+    rows = ranked([0.9, 0.8], positives=("d1",))
+    for recipe in (Recipe(num_negatives=0, draws=()), Recipe(num_negatives=0)):
+        decisions, layout = select(table(rows), recipe, SOURCES, 0, "s")
+        assert [(row["stage"], row["slot"], row["doc_id"]) for row in layout.to_pylist()] == [("main", 0, "d1")]
+        assert {row["doc_id"]: (row["decision"], row["reason"]) for row in decisions.to_pylist()} == {
+            "d1": ("positive", "labelled_positive"),
+            "d2": ("not_drawn", "quota_full"),
+        }
+
+
+def test_a_query_without_positives_is_decided_though_each_positive_is_judged_apart():
+    rule = {"kind": "absolute_margin", "margin": 0.1, "positive": "own", "on_null": "reject"}
+    decisions, _ = select(table(ranked([0.9])), Recipe.model_validate({"rules": [rule]}), SOURCES, 0, "s")
+    assert [(row["doc_id"], row["positive_id"], row["reason"]) for row in decisions.to_pylist()] == [("d1", None, "no_positive_score")]
+
+
+def test_clustered_rows_come_in_batches_of_one_cluster_and_remainders_last():
+    """Cluster 0 has 5 queries, cluster 1 has 4; batches of 2: four whole ones, then the fifth of cluster 0."""
+    rows = []
+    for number in range(9):
+        for doc, positive in (("n", False), ("p", True)):
+            cluster = 0 if number < 5 else 1
+            rows.append({"query_id": f"q{number}", "doc_id": doc, "is_positive": positive, "dense_score": 0.5, "query_cluster": cluster})
+    recipe = Recipe(row_order=RowOrder(kind="clustered", batch_size=2), num_negatives=1)
+    for seed in range(3):
+        _, layout = select(table(rows), recipe, SOURCES, seed, "s")
+        order = [(row["row_no"], int(row["query_id"][1])) for row in layout.to_pylist() if row["slot"] == 0]
+        assert [number for number, _ in order] == list(range(9))
+        clusters = [int(query >= 5) for _, query in order]
+        assert [clusters[place] == clusters[place + 1] for place in (0, 2, 4, 6)] == [True] * 4
+        assert sorted(clusters[:8]) == [0] * 4 + [1] * 4
+        assert clusters[8] == 0
+        assert len({query for _, query in order}) == 9
 
 
 @settings(max_examples=25, deadline=None)

@@ -46,30 +46,6 @@ def test_a_snapshot_is_read(snapshot):
     assert sql.query_snapshot(snapshot, "FROM numbers LIMIT 1;").num_rows == 1
 
 
-@pytest.mark.parametrize(
-    ("query", "message"),
-    [
-        ("SELECT 1; SELECT 2", "2 statements"),
-        ("", "0 statements"),
-        ("-- nothing", "0 statements"),
-        ("INSERT INTO numbers VALUES (1)", "INSERT"),
-        ("COPY numbers TO '/tmp/x.csv'", "COPY"),
-        ("ATTACH 'other.duckdb'", "ATTACH"),
-        ("SET memory_limit = '100GB'", "SET"),
-        ("INSTALL httpfs", "not allowed"),
-        ("SELECT * FROM read_text('/etc/hostname')", "[Pp]ermission"),
-        ("SELECT * FROM 'x.csv'", "[Pp]ermission"),
-        ("SELECT * FROM glob('/*')", "[Pp]ermission"),
-        ("SELECT nope FROM numbers", "nope"),
-        ("SELECT n FROM", "syntax error"),
-        ("SELECT 'x'::INTEGER", "Could not convert"),
-    ],
-)
-def test_the_sandbox_refuses(snapshot, query, message):
-    with pytest.raises(UsageError, match=message):
-        sql.query_snapshot(snapshot, query)
-
-
 def test_the_snapshot_is_read_only_and_its_settings_are_locked(snapshot):
     with sql.sandboxed(snapshot) as database:
         for statement in ("INSERT INTO numbers VALUES (1)", "SET enable_external_access = true"):

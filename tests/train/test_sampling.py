@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.folds import Fold
 from tasks.models.settings import TeacherTraining
 from tasks.store.keys import digest
 from tasks.train.metrics import auc, log_loss
@@ -53,6 +54,17 @@ def test_groups_are_held_out_whole():
     assert held.isdisjoint({int(row) // 24 for row in made.rows[~made.holdout]})
     assert 10 < len(held) < 50
     assert not choose(candidates(), holdout=0.0).holdout.any()
+
+
+def test_each_fold_is_held_out_once():
+    table = candidates()
+    groups = [f"g{number // 2}" for number in range(20)]
+    settings = TeacherTraining(random_negatives=0)
+    made = [sample(table, groups, settings, ["dense"], Fold(number, 3)) for number in range(3)]
+    held = [set((one.rows[one.holdout] // 24).tolist()) for one in made]  # two queries a group, twelve candidates a query
+    assert sorted(group for groups in held for group in groups) == list(range(10))
+    for one, out in zip(made, held, strict=True):
+        assert set((one.rows[~one.holdout] // 24).tolist()) == set(range(10)) - out
 
 
 def test_limits_take_whole_queries_and_the_holdout_is_bounded():

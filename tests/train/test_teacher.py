@@ -54,13 +54,13 @@ def write(storage, stage, index, name, rows, schema):
 def world(storage):
     """A query is one word, the relevant document says it too."""
     documents = [
-        (f"d{n:02d}", "", f"all about the {word}", None, n, input_hash("", f"{n}"), norm_hash(word)) for n, word in enumerate(WORDS)
+        (f"d{n:02d}", "", f"all about the {word}", None, None, n, input_hash("", f"{n}"), norm_hash(word)) for n, word in enumerate(WORDS)
     ]
     docs = [write(storage, "documents", "d0000", "docs.parquet", documents, DOCS)]
     queries, tables = [], []
     for number in range(2):
         asked = [
-            (f"q{number}{n:02d}", f"where is {word}", [], word, None, n, input_hash("", f"q{number}{n}"), "")
+            (f"q{number}{n:02d}", f"where is {word}", [], word, None, None, n, input_hash("", f"q{number}{n}"), "")
             for n, word in enumerate(WORDS)
         ]
         queries.append(write(storage, "queries", f"q000{number}", "queries.parquet", asked, QUERIES))
@@ -68,7 +68,7 @@ def world(storage):
         for n in range(len(WORDS)):
             for d in range(len(WORDS)):
                 mine = d == n
-                place = (f"q{number}{n:02d}", f"d{d:02d}", n, 0, d, 1 if mine else None, mine)
+                place = (f"q{number}{n:02d}", f"d{d:02d}", n, 0, d, 1 if mine else None, mine, False)
                 rows.append((*place, input_hash("", f"q{number}{n}"), input_hash("", f"{d}"), d + 1, 0.5))
         tables.append(write(storage, "candidates", f"q000{number}", "candidates.parquet", rows, candidates_schema(["dense"])))
     return tables, queries, docs

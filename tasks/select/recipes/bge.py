@@ -9,7 +9,9 @@ from pydantic import Field
 from tasks.select.draws import Draw, Random
 from tasks.select.published import Published
 from tasks.select.recipe import Facts, Needs, Recipe
-from tasks.select.rules import AnyRule, Duplicate, RankRange
+from tasks.select.rules.copies import Duplicate
+from tasks.select.rules.ranks import RankRange
+from tasks.select.rules.registry import AnyRule
 
 
 class BGE(Published):
@@ -17,6 +19,7 @@ class BGE(Published):
 
     paper = "FlagEmbedding, scripts/hn_mine.py"
     certainty = "code"
+    sweep = ("range_min", (150, 100, 60, 40, 20, 10, 5, 0))
     name: Literal["bge"] = "bge"
     range_min: int = Field(10, ge=0)
     range_max: int = Field(210, ge=1)

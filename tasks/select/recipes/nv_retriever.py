@@ -9,7 +9,9 @@ from pydantic import Field
 from tasks.select.draws import Draw, Random
 from tasks.select.published import Published
 from tasks.select.recipe import Facts, Needs, Recipe
-from tasks.select.rules import AbsoluteMargin, AnyRule, MaxScore, RankRange, RankSkip, RelativeMargin
+from tasks.select.rules.ranks import RankSkip
+from tasks.select.rules.registry import AnyRule
+from tasks.select.rules.scores import AbsoluteMargin, MaxScore, RelativeMargin
 
 
 class NVRetriever(Published):
@@ -21,6 +23,7 @@ class NVRetriever(Published):
 
     paper = "Moreira et al. 2024, NV-Retriever (arXiv:2407.15831)"
     certainty = "third party"
+    sweep = ("percentage", (0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 1.0))
     name: Literal["nv-retriever"] = "nv-retriever"
     method: Literal["perc-pos", "margin-pos", "absolute", "shifted"] = "perc-pos"
     percentage: float = Field(0.95, gt=0, le=1)
@@ -42,7 +45,7 @@ class NVRetriever(Published):
         return Recipe(
             name=self.name,
             needs=Needs(sources={"dense": self.depth}),
-            rules=(*self.copies(), RankRange(source="dense", range_max=self.depth, on_null="reject"), methods[self.method]),
+            rules=(*self.ranked(self.depth), methods[self.method]),
             draws=(draw,),
             num_negatives=facts.num_negatives,
         )

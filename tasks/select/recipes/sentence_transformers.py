@@ -9,7 +9,9 @@ from pydantic import Field
 from tasks.select.draws import Draw, Random, Top
 from tasks.select.published import Published
 from tasks.select.recipe import Facts, Needs, Recipe
-from tasks.select.rules import AbsoluteMargin, AnyRule, MaxScore, MinScore, RankRange, RelativeMargin
+from tasks.select.rules.ranks import RankRange
+from tasks.select.rules.registry import AnyRule
+from tasks.select.rules.scores import AbsoluteMargin, MaxScore, MinScore, RelativeMargin
 
 
 class SentenceTransformers(Published):
@@ -24,6 +26,7 @@ class SentenceTransformers(Published):
 
     paper = "sentence_transformers.util.mine_hard_negatives, 6.2"
     certainty = "code"
+    sweep = ("relative_margin", (0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.02, 0.0))
     name: Literal["sentence-transformers"] = "sentence-transformers"
     duplicates: bool = False
     range_min: int = Field(0, ge=0)

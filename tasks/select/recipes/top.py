@@ -9,7 +9,7 @@ from pydantic import Field
 from tasks.select.draws import Draw, Top
 from tasks.select.published import Published
 from tasks.select.recipe import Facts, Needs, Recipe
-from tasks.select.rules import RankRange
+from tasks.select.rules.ranks import RankRange
 
 
 class TopK(Published):
@@ -22,8 +22,8 @@ class TopK(Published):
 
     def compose(self, facts: Facts) -> Recipe:
         """See :meth:`Published.compose`."""
-        rules = (*self.copies(), RankRange(source="dense", range_max=self.depth, on_null="reject"))
-        return Recipe(name=self.name, needs=Needs(sources={"dense": self.depth}), rules=rules, num_negatives=facts.num_negatives)
+        needs = Needs(sources={"dense": self.depth})
+        return Recipe(name=self.name, needs=needs, rules=self.ranked(self.depth), num_negatives=facts.num_negatives)
 
 
 class SkipN(Published):
@@ -31,6 +31,7 @@ class SkipN(Published):
 
     paper = "common practice; 'shifted' in NV-Retriever (arXiv:2407.15831)"
     certainty = "third party"
+    sweep = ("skip", (80, 60, 40, 30, 20, 10, 5, 0))
     name: Literal["skip-n"] = "skip-n"
     skip: int = Field(10, ge=0)
     depth: int = Field(100, ge=1)

@@ -1,0 +1,64 @@
+"""What commands share: options, consoles, the storage and progress they run with."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+out = Console()
+err = Console(stderr=True)
+
+Root = Annotated[str, typer.Option(envvar="HARDMINE_ROOT", help="Where everything is kept: a folder, or s3://bucket/prefix.")]
+AsJson = Annotated[bool, typer.Option("--json", help="End with one line of JSON on standard output.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: key.sub=value. May be repeated.", metavar="KEY=VALUE")
+]
+Round = Annotated[str, typer.Argument(help="A round: DATASET/NUMBER, DATASET (its last), or latest.")]
+
+
+def load(path: Path, overrides: list[str] | None) -> Any:
+    """The run's settings, with relative paths resolved."""
+    from flows.configuration import load_settings, with_recipe_files
+    from flows.settings import MineSettings
+
+    return with_recipe_files(load_settings(MineSettings, path, overrides or []), path.parent).resolved(path.parent)
+
+
+def read_judgements(qrels: Path | None, queries: Path | None, min_grade: int) -> Any:
+    """A truth from --qrels and --queries, or none."""
+    from tasks.compare.truth import read_truth
+    from tasks.errors import UsageError
+
+    if qrels is None and queries is not None:
+        raise UsageError("--queries names the queries that judgements cover", "give the judgements too: --qrels truth.tsv")
+    return None if qrels is None else read_truth(qrels, queries, min_grade)
+
+
+def open_context(root: str, progress: Any) -> Any:
+    """Storage and progress; stages run in this process."""
+    from tasks.runner.inline import InlineExecutor
+    from tasks.runner.runner import Context
+    from tasks.store.storage import open_storage
+
+    return Context(open_storage(root), lambda: InlineExecutor(2), progress)
+
+
+def progress_listeners() -> Any:
+    """Who shows progress: the terminal or the log, and Prefect's UI."""
+    from flows.progress import ArtifactProgress, LogProgress, ManyProgress, TerminalProgress
+
+    listeners: list[Any] = [TerminalProgress(err) if err.is_terminal else LogProgress(err)]
+    if os.environ.get("PREFECT_API_URL"):
+        listeners.append(ArtifactProgress())
+    return ManyProgress(listeners)
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON on standard output."""
+    sys.stdout.write(json.dumps(value, separators=(",", ":")) + "\n")

@@ -1,0 +1,71 @@
+"""Commands that mine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows.commands.common import AsJson, Overrides, Root, load, open_context, out, print_json, progress_listeners
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: hardmine quickstart")
+def quickstart(root: Root = "./mining", as_json: AsJson = False) -> None:
+    """Mine the docstrings of the installed Python packages: the whole pipeline on real text, offline."""
+    from flows.quickstart import quickstart_settings
+
+    _mine(quickstart_settings(root), as_json, first_time=True)
+
+
+@app.command(epilog="Example: hardmine mine run.yaml --set num_negatives=7 --set recipe=rocketqa")
+def mine(
+    settings: Annotated[Path, typer.Argument(help="The run's settings (run.yaml).")], overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Mine a round: embed, retrieve, score, select, write training files, publish."""
+    _mine(load(settings, overrides), as_json)
+
+
+@app.command(epilog="Example: hardmine ingest run.yaml")
+def ingest(
+    settings: Annotated[Path, typer.Argument(help="The run's settings (run.yaml).")], overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Read and check the dataset only; no model runs."""
+    from flows.round import prepare_dataset
+
+    loaded = load(settings, overrides)
+    with progress_listeners() as progress:
+        dataset = prepare_dataset(open_context(loaded.root, progress), loaded)
+    facts = {
+        "dataset": dataset.name,
+        "version": dataset.version,
+        "documents": dataset.document_count,
+        "queries": dataset.query_count,
+        "rejected": dataset.rejected,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        out.print(
+            f"{dataset.name}: {dataset.document_count:,} documents, {dataset.query_count:,} queries, {dataset.rejected:,} rows set aside",
+            highlight=False,
+        )
+
+
+def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:
+    from flows.mine import mine as run
+    from flows.stored import example_stories
+    from flows.summary import print_examples, print_next_steps, print_result
+
+    with progress_listeners() as progress:
+        result = run(settings, progress)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+        return
+    print_result(out, result)
+    stories = example_stories(result)
+    print_examples(out, stories)
+    if first_time and stories:
+        print_next_steps(out, result, stories[0].query_id)

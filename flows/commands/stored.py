@@ -1,0 +1,96 @@
+"""Commands about rounds that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.commands.common import AsJson, Root, Round, open_context, out, print_json, progress_listeners
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: hardmine select cranfield/1 --recipe nv-retriever --format n-tuple")
+def select(
+    round_name: Round,
+    recipe: Annotated[str, typer.Option(help="A recipe's name, its settings as YAML, or a YAML file.")],
+    num_negatives: Annotated[int | None, typer.Option(min=1, help="Negatives a query; by default the round's.")] = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", help="Training formats; by default the round's.")] = None,
+    truncate: Annotated[bool, typer.Option(help="Select even if the round is shallower than the recipe needs.")] = False,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """Apply another recipe to a round that is there: no model runs."""
+    from flows.configuration import load_recipe
+    from flows.stored import find_round, select_again
+    from flows.summary import print_selection
+
+    with progress_listeners() as progress:
+        context = open_context(root, progress)
+        record = find_round(context.storage, round_name)
+        record, selected = select_again(context, record, load_recipe(recipe), num_negatives, formats or [], truncate)
+    if as_json:
+        print_json({"round": f"{record.dataset}/{record.number}", **selected.result.model_dump(mode="json")})
+    else:
+        print_selection(out, f"{record.dataset}/{record.number}", selected.result)
+
+
+@app.command(epilog="Example: hardmine export cranfield/1 --format flagembedding --out ./negatives")
+def export(
+    round_name: Round,
+    format_name: Annotated[str, typer.Option("--format", help="A training format.")],
+    target: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
+    selection: Annotated[str | None, typer.Option(help="A selection's recipe or id; by default the published one.")] = None,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """Write one training format of one round into a folder."""
+    from flows.stored import export_round, find_round
+
+    with progress_listeners() as progress:
+        context = open_context(root, progress)
+        record = find_round(context.storage, round_name)
+        written = export_round(context, record, record.selection(selection), format_name, target)
+    if as_json:
+        print_json({"round": f"{record.dataset}/{record.number}", "format": format_name, "files": [str(path) for path in written]})
+    else:
+        out.print(f"{len(written)} files in {escape(str(target))}", highlight=False)
+
+
+@app.command(epilog="Example: hardmine rounds")
+def rounds(root: Root = "./mining", as_json: AsJson = False) -> None:
+    """List the rounds and their selections."""
+    from flows.summary import print_rounds
+    from tasks.audit.records import list_rounds
+    from tasks.store.storage import open_storage
+
+    records = list_rounds(open_storage(root))
+    if as_json:
+        print_json([record.model_dump(mode="json", exclude={"stages", "settings"}) for record in records])
+    else:
+        print_rounds(out, records)
+
+
+@app.command(epilog="Example: hardmine show 42 --round cranfield/1")
+def show(
+    query_id: Annotated[str, typer.Argument(help="The query's id.")],
+    round_name: Annotated[str, typer.Option("--round", help="DATASET/NUMBER, DATASET, or latest.")] = "latest",
+    selection: Annotated[str | None, typer.Option(help="A selection's recipe or id; by default the published one.")] = None,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """One query: positives, candidates with all scores, decisions and reasons."""
+    from flows.stored import find_round
+    from flows.summary import print_story
+    from tasks.audit.explain import show_query
+    from tasks.store.storage import open_storage
+
+    storage = open_storage(root)
+    story = show_query(storage, find_round(storage, round_name), query_id, selection)
+    if as_json:
+        print_json(story.model_dump(mode="json"))
+    else:
+        print_story(out, story)

@@ -1,0 +1,244 @@
+"""Recipes beside each other over one round: yield, hardness, leak; and which threshold gives which rate. No model runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from flows.selection import Table, check_depth, compute_features, decide
+from flows.stored import check_features, stored_facts, stored_table
+from tasks.audit.records import RoundRecord
+from tasks.compare.advice import Advice, advise
+from tasks.compare.curves import Curve, CurvePoint, curve
+from tasks.compare.metrics import SCORED_COLUMNS, measure
+from tasks.compare.overlap import negative_pairs, overlaps
+from tasks.compare.results import RecipeOutcome
+from tasks.compare.settings import MeasureSettings
+from tasks.compare.tables import comparison_rows
+from tasks.compare.truth import Truth, check_truth
+from tasks.compare.yields import YieldCurve, YieldSettings, measures, yield_curve
+from tasks.errors import UsageError, nearest
+from tasks.features.task import sample_queries
+from tasks.runner.runner import Context
+from tasks.select.recipe import Facts, Recipe
+from tasks.select.registry import compose_recipe, recipe_class, recipe_names
+from tasks.select.task import select
+from tasks.store.keys import digest
+from tasks.store.manifest import Part
+from tasks.store.storage import Storage
+from tasks.store.tables import read_parts
+
+Wanted = str | dict[str, Any]
+_ROWS = ["stage", "query_id", "positive_id", "slot", "doc_id"]
+_DECISIONS = ["stage", "query_id", "doc_id", "positive_id", "decision", "draw", "slot", "label", "weight"]
+
+
+class Comparison(BaseModel):
+    """Recipes over one round."""
+
+    model_config = ConfigDict(frozen=True)
+    round: str
+    outcomes: tuple[RecipeOutcome, ...]
+    curves: tuple[Curve, ...]
+    left_out: dict[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "round": self.round,
+            "recipes": comparison_rows(self.outcomes),
+            "curves": [line.model_dump(mode="json") for line in self.curves],
+            "left_out": self.left_out,
+        }
+
+    @property
+    def points(self) -> dict[str, CurvePoint]:
+        """Recipes without a curve, as they are by default."""
+        drawn = {line.family for line in self.curves}
+        return {one.recipe: CurvePoint.of(one.metrics, is_default=True) for one in self.outcomes if one.recipe not in drawn}
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What is compared.
+
+    Args:
+        recipes: names or settings; none: all that the round is deep enough for.
+        truth: exhaustive judgements, or none.
+        truncate: also recipes that need a deeper round.
+        sweep_queries: queries over which settings are swept; 0: no curves.
+        num_negatives: negatives a query; none: the round's.
+    """
+
+    recipes: Sequence[Wanted] = ()
+    truth: Truth | None = None
+    truncate: bool = False
+    sweep_queries: int = 500
+    num_negatives: int | None = None
+
+
+def compare(context: Context, record: RoundRecord, request: CompareRequest) -> Comparison:
+    """Measure recipes over a round.
+
+    Raises:
+        UsageError: a recipe is unknown; or it was asked for by name and the round is too shallow for it.
+        InputError: the truth is of another collection.
+    """
+    table, facts = stored_table(context.storage, record), stored_facts(record, request.num_negatives)
+    scored = _scored(context.storage, table.scored)
+    if request.truth is not None:
+        check_truth(request.truth, scored)
+    seed = int(record.settings["seed"])
+    recipes, left_out = _recipes(record, table, facts, request)
+    outcomes, pairs, curves = [], {}, []
+    for name, (wanted, recipe) in recipes.items():
+        start = time.monotonic()
+        decided = decide(context, table, recipe, seed)
+        seconds = time.monotonic() - start
+        selection = read_parts(context.storage, decided.decisions.parts, "decisions.parquet", _DECISIONS)
+        rows = read_parts(context.storage, decided.decisions.parts, "rows.parquet", _ROWS)
+        metrics = measure(selection, scored, request.truth, _settings(recipe), rows)
+        pairs[name] = negative_pairs(selection, rows)
+        given = {key: value for key, value in wanted.items() if key != "name"} if isinstance(wanted, dict) else {}
+        outcomes.append(RecipeOutcome(recipe=name, settings=given, seconds=seconds, metrics=metrics))
+        if request.sweep_queries and recipe.name in recipe_names():
+            curves += _swept(context, table, facts, wanted, request, seed)
+    beside = overlaps(pairs)
+    outcomes = [outcome.model_copy(update={"overlap": beside[outcome.recipe]}) for outcome in outcomes]
+    return Comparison(round=f"{record.dataset}/{record.number}", outcomes=tuple(outcomes), curves=tuple(curves), left_out=left_out)
+
+
+@dataclass(frozen=True)
+class AdviceRequest:
+    """What threshold is looked for.
+
+    Args:
+        columns: measures to look at; none: those that the round has a score for.
+        rate: of false negatives, 0 … 1.
+        truth: exhaustive judgements, or none.
+        min_yield: share of queries that must keep enough negatives.
+        features: feature stages whose columns are looked at too.
+    """
+
+    rate: float
+    columns: Sequence[str] = ()
+    truth: Truth | None = None
+    min_yield: float = 0.95
+    num_negatives: int | None = None
+    features: Sequence[str] = ("evidence",)
+
+
+def find_threshold(context: Context, record: RoundRecord, request: AdviceRequest) -> tuple[list[YieldCurve], list[Advice]]:
+    """For each measure, how many negatives remain under which rate, and the threshold for the wanted one.
+
+    Raises:
+        UsageError: there is no such measure.
+    """
+    table, facts = stored_table(context.storage, record), stored_facts(record, request.num_negatives)
+    scored = read_parts(context.storage, table.scored, "scored.parquet")
+    for manifest in compute_features(context, table, {name: {} for name in request.features}).values():
+        joined = read_parts(context.storage, manifest.parts, "features.parquet")
+        for name in joined.column_names:
+            scored = scored.append_column(name, joined[name])
+    if request.truth is not None:
+        check_truth(request.truth, scored)
+    known = measures(scored)
+    for column in request.columns:
+        if column not in known:
+            raise UsageError(f"there is nothing called {column!r} to set a threshold on", nearest(column, known))
+    columns = request.columns or [name for name in _ADVISED if name in known and scored[_base(name)].null_count < scored.num_rows]
+    settings = YieldSettings(num_negatives=facts.num_negatives, depth=int(table.depths["dense"]))
+    curves = [yield_curve(scored, column, settings, truth=request.truth) for column in columns]
+    return curves, [advise(line, request.rate, request.min_yield) for line in curves]
+
+
+_ADVISED = ("label_evidence", "teacher_calibrated", "teacher_sigmoid", "dense_score_ratio", "dense_score_margin", "dense_score")
+
+
+def _base(measure_name: str) -> str:
+    return measure_name.removesuffix("_ratio").removesuffix("_margin")
+
+
+def _recipes(
+    record: RoundRecord, table: Table, facts: Facts, request: CompareRequest
+) -> tuple[dict[str, tuple[Wanted, Recipe]], dict[str, str]]:
+    """The recipes to compare by name, and why others are left out."""
+    found: dict[str, tuple[Wanted, Recipe]] = {}
+    left_out: dict[str, str] = {}
+    for wanted in request.recipes or recipe_names():
+        recipe = compose_recipe(wanted, facts)
+        try:
+            if not request.truncate:
+                check_depth(table, recipe)
+            check_features(record, recipe)
+        except UsageError as error:
+            if request.recipes:
+                raise
+            left_out[recipe.name] = error.message
+            continue
+        found[_distinct(recipe.name, found)] = (wanted, recipe)
+    return found, left_out
+
+
+def _distinct(name: str, taken: dict[str, Any]) -> str:
+    same = sum(1 for other in taken if other == name or other.startswith(f"{name} #"))
+    return name if not same else f"{name} #{same + 1}"
+
+
+def _swept(context: Context, table: Table, facts: Facts, wanted: Wanted, request: CompareRequest, seed: int) -> list[Curve]:
+    """The recipe over the values of its own setting, on a hashed sample of the queries."""
+    settings = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
+    published = recipe_class(str(settings["name"]))
+    if published.sweep is None:
+        return []
+    parameter, values = published.sweep
+    default = settings.get(parameter, published.model_fields[parameter].default)
+    queries = _sample(context.storage, table.scored, request)
+    small = sample_queries(context, table.scored, queries).parts
+    scored = _scored(context.storage, small)
+    measured = []
+    for value in dict.fromkeys((*values, default)):
+        recipe = compose_recipe({**settings, parameter: value}, facts)
+        found = compute_features(context, table, recipe.needs.features)
+        parts = {name: sample_queries(context, table.scored, queries, manifest.parts).parts for name, manifest in found.items()}
+        vectors = table.document_vectors if recipe.limits.diversity else ()
+        decided, _ = select(context, small, recipe, table.sources, table.candidate_set_id, seed, parts, vectors)
+        selection = read_parts(context.storage, decided.parts, "decisions.parquet", _DECISIONS)
+        rows = read_parts(context.storage, decided.parts, "rows.parquet", _ROWS)
+        measured.append((value, measure(selection, scored, request.truth, _settings(recipe, resamples=200), rows)))
+    return [curve(str(settings["name"]), parameter, measured, default)]
+
+
+def _sample(storage: Storage, scored: Sequence[Part], request: CompareRequest) -> list[str]:
+    """So many queries by hash; judged ones only, where there is a truth."""
+    known = set(read_parts(storage, scored, "scored.parquet", ["query_id"])["query_id"].unique().to_pylist())
+    if request.truth is not None:
+        known &= set(request.truth.judged["query_id"].to_pylist())
+    return sorted(known, key=lambda query: (digest("sweep", query), query))[: request.sweep_queries]
+
+
+def _scored(storage: Storage, parts: Sequence[Part]) -> pa.Table:
+    return read_parts(storage, parts, "scored.parquet", SCORED_COLUMNS)
+
+
+def _settings(recipe: Recipe, **more: Any) -> MeasureSettings:
+    return MeasureSettings.of_recipe(recipe.model_dump(mode="json"), **more)
+
+
+def plot_comparison(comparison: Comparison, path: Path) -> Path:
+    """Leak against hardness, as .svg or .png.
+
+    Raises:
+        UsageError: without a truth there is no leak to plot.
+    """
+    from tasks.compare.plot import leak_against_hardness
+
+    if all(one.metrics.leak is None for one in comparison.outcomes):
+        raise UsageError("a plot of leak against hardness needs a truth", "give judged qrels: --qrels truth.tsv")
+    return leak_against_hardness(comparison.curves, comparison.points, path, title=f"Round {comparison.round}")

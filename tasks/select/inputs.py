@@ -1,0 +1,86 @@
+"""What selections read: jobs' inputs, and a partition's candidates with their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import StorageError, UsageError
+from tasks.runner.stage import Work
+from tasks.select.check import check
+from tasks.select.columns import needed
+from tasks.select.recipe import Recipe
+from tasks.store.manifest import Part
+from tasks.store.tables import local_file
+
+Features = Mapping[str, Sequence[Part]]
+
+
+def feature_parts(recipe: Recipe, features: Features, count: int) -> dict[str, tuple[Part, ...]]:
+    """The parts of the features that a recipe needs, by role.
+
+    Args:
+        recipe: the recipe.
+        features: parts by feature; those that the recipe does not need are left out.
+        count: how many parts each must have.
+
+    Raises:
+        UsageError: one is not given.
+    """
+    found = {}
+    for name in sorted(recipe.needs.features):
+        parts = features.get(name, ())
+        if len(parts) != count:
+            given = f"has {len(parts)} parts for {count} of the scored table" if parts else "was not computed for this round"
+            raise UsageError(
+                f"recipe {recipe.name!r} needs the feature {name!r}, which {given}",
+                "mine or select again with this recipe: feature stages run on their own, without the models",
+            )
+        found[f"feature.{name}"] = tuple(part.only("features.parquet") for part in parts)
+    return found
+
+
+def vector_parts(recipe: Recipe, vectors: Sequence[Part]) -> dict[str, tuple[Part, ...]]:
+    """The documents' vectors, if the recipe's limits need them.
+
+    Raises:
+        UsageError: they are not given.
+    """
+    if recipe.limits.diversity is None:
+        return {}
+    if not vectors:
+        raise UsageError(f"recipe {recipe.name!r}: limits.diversity needs the documents' vectors", "give them, or leave diversity out")
+    return {"vectors": tuple(part.only("vectors.npy") for part in vectors)}
+
+
+def read_candidates(work: Work, recipe: Recipe, number: int = 0) -> pa.Table:
+    """One partition's scored candidates, with the columns that a selection reads and its features' columns in place of any of that name.
+
+    Args:
+        work: has roles ``scored`` and ``feature.<name>``.
+        recipe: is checked against the columns there are.
+        number: which part of these roles.
+
+    Raises:
+        UsageError: the recipe's SQL does not fit the columns.
+        StorageError: a feature's rows are not those of the scored table.
+    """
+    part = work.job.inputs["scored"][number]
+    schema = pq.read_schema(local_file(work.storage, part.file("scored.parquet")))
+    given = {role: work.part_table(parts[number], "features.parquet") for role, parts in _features(work).items()}
+    replaced = {name for features in given.values() for name in features.column_names}
+    whole = [field for field in schema if field.name not in replaced]
+    check(recipe, pa.schema([*whole, *(field for features in given.values() for field in features.schema)]))
+    table = work.part_table(part, "scored.parquet", needed(recipe.words, [field.name for field in whole]))
+    for role, features in given.items():
+        if features.num_rows != table.num_rows:
+            raise StorageError(f"part {part.index}: {role} has {features.num_rows} rows, not {table.num_rows}", "delete it and run again")
+        for name in features.column_names:
+            table = table.append_column(name, features[name])
+    return table
+
+
+def _features(work: Work) -> dict[str, tuple[Part, ...]]:
+    return {role: parts for role, parts in work.job.inputs.items() if role.startswith("feature.")}

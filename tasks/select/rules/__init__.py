@@ -1,0 +1,1 @@
+"""Rules: row-wise reasons to reject a candidate, by what they compare."""

@@ -1,0 +1,111 @@
+"""Judged sets: where the labels say which pairs are *not* relevant, the rate is counted, not estimated."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from tasks.errors import InputError
+from tasks.settings import Settings
+from tasks.sql import run
+from tasks.truth.intervals import Interval, clusters, proportion
+
+Judgement = Literal["exhaustive", "zeros"]
+
+
+class Judged(Settings):
+    """The counted rate of one recipe, with its denominator."""
+
+    recipe: str
+    judgement: Judgement
+    emitted: int = Field(description="Negatives of the judged queries.")
+    judged: int = Field(description="Of them with a judgement: the denominator.")
+    relevant: int
+    queries: int = Field(description="Queries with a judged negative.")
+    rate: Interval = Field(description="Exact for these queries; the interval is for other queries of the kind.")
+
+
+def judged(
+    negatives: pa.Table,
+    qrels: pa.Table,
+    judgement: Judgement,
+    recipe: str,
+    queries: pa.Table | None = None,
+    min_grade: int = 1,
+    level: float = 0.95,
+) -> Judged:
+    """Share of a recipe's negatives that the judgements call relevant.
+
+    Args:
+        negatives: query_id, doc_id, optional group: what the recipe emitted, each pair once.
+        qrels: query_id, doc_id, relevance.
+        judgement: ``exhaustive``: a pair of a judged query that is not listed is not relevant; ``zeros``: only listed pairs count, those
+            with a grade of 0 as not relevant.
+        recipe: its name.
+        queries: query_id of the judged queries; none: those in the qrels.
+        min_grade: the relevance from which a document is relevant.
+        level: confidence.
+
+    Raises:
+        InputError: none of the negatives is judged.
+    """
+    group = ', negatives."group"' if "group" in negatives.column_names else ""
+    asked = "SELECT query_id FROM queries" if queries is not None else "SELECT query_id FROM qrels"
+    found = run(
+        f"""WITH grades AS (SELECT query_id, doc_id, max(relevance) AS relevance FROM qrels GROUP BY ALL),
+                 asked AS (SELECT DISTINCT query_id FROM ({asked}))
+            SELECT negatives.query_id{group}, relevance, coalesce(relevance >= $grade, false) AS relevant
+            FROM negatives SEMI JOIN asked USING (query_id) LEFT JOIN grades USING (query_id, doc_id)
+            ORDER BY negatives.query_id, negatives.doc_id""",
+        {"negatives": negatives, "qrels": qrels, **({"queries": queries} if queries is not None else {})},
+        {"grade": min_grade},
+    )
+    counted = found if judgement == "exhaustive" else found.filter(found["relevance"].is_valid())
+    if not counted.num_rows:
+        raise InputError(f"none of the negatives of {recipe!r} is judged", "declare the judgements only where they reach the candidates")
+    relevant = counted["relevant"].to_numpy().astype(np.float64)
+    return Judged(
+        recipe=recipe,
+        judgement=judgement,
+        emitted=found.num_rows,
+        judged=counted.num_rows,
+        relevant=int(relevant.sum()),
+        queries=len(counted["query_id"].unique()),
+        rate=proportion(relevant, np.ones(len(relevant)), clusters(counted), level),
+    )
+
+
+def suspect_zeros(scored: pa.Table, max_rank: int = 3) -> pa.Table:
+    """Explicit zeros that look relevant: among the best ranks, or with a score above that of every positive of their query.
+
+    Args:
+        scored: query_id, doc_id, relevance, is_positive, dense_rank, dense_score.
+        max_rank: the worst rank that is suspect.
+
+    Returns:
+        query_id, doc_id, dense_rank, dense_score, best_positive (dense score, NULL without a positive) and why (``rank``, ``above
+        positives`` or ``rank, above positives``), the highest score first.
+    """
+    return run(
+        """WITH known AS (
+             SELECT query_id, doc_id, dense_rank, dense_score, relevance = 0 AND NOT coalesce(is_positive, false) AS zero,
+                    max(dense_score) FILTER (is_positive) OVER (PARTITION BY query_id) AS best_positive
+             FROM scored),
+           marked AS (
+             SELECT *, coalesce(dense_rank <= $rank, false) AS high, coalesce(dense_score > best_positive, false) AS above FROM known WHERE
+             zero)
+           SELECT query_id, doc_id, dense_rank, dense_score, best_positive,
+                  CASE WHEN high AND above THEN 'rank, above positives' WHEN high THEN 'rank' ELSE 'above positives' END AS why
+           FROM marked WHERE high OR above ORDER BY dense_score DESC NULLS LAST, query_id, doc_id""",
+        {"scored": scored.select(["query_id", "doc_id", "relevance", "is_positive", "dense_rank", "dense_score"])},
+        {"rank": max_rank},
+    )
+
+
+def suspect_share(scored: pa.Table, max_rank: int = 3) -> tuple[int, int]:
+    """How many explicit zeros are suspect, and how many there are."""
+    zeros = run("SELECT count(*) AS n FROM scored WHERE relevance = 0", {"scored": scored.select(["relevance"])})["n"][0].as_py()
+    return suspect_zeros(scored, max_rank).num_rows, zeros

@@ -1,0 +1,49 @@
+"""How false negatives are measured."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tasks.settings import Settings
+
+
+class SamplingSettings(Settings):
+    """How a review sample is spread over what the recipes emitted."""
+
+    budget: int = Field(300, ge=10, description="Pairs to review.")
+    score_bins: int = Field(5, ge=1, le=50, description="Bins of the teacher's score, of equal numbers of pairs.")
+    rank_edges: tuple[int, ...] = Field(
+        (10, 50), description="Last ranks of the rank bins; what lies beyond, or has no rank, is the last bin."
+    )
+    min_draws: int = Field(4, ge=2, description="Least pairs drawn from a stratum; smaller strata are merged.")
+    floor: float = Field(0.03, gt=0, le=0.25, description="Least variance of a label that is assumed, however sure the teacher is.")
+
+
+class ReviewSettings(Settings):
+    """How labels of a review sample become rates."""
+
+    level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
+    calibration: Literal["platt", "isotonic"] = Field("platt", description="Fitted on the review, out of fold by query.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of the calibration.")
+    prior_weight: float = Field(
+        4.0, ge=0, description="The variance that the calibrated scores predict weighs as much as so many leaks seen."
+    )
+
+
+class CalibrationSettings(Settings):
+    """When a teacher's scores may be read as probabilities."""
+
+    kind: Literal["platt", "isotonic"] = "platt"
+    auc_floor: float = Field(0.7, ge=0.5, le=1, description="Under this AUC the teacher cannot tell relevant from not.")
+    bins: int = Field(10, ge=1, le=100, description="Bins of the reliability table.")
+
+
+class SurvivalSettings(Settings):
+    """How planted positives are grouped."""
+
+    rank_edges: tuple[int, ...] = Field((2, 5, 10, 20, 50, 100), description="Last ranks of the rank bins.")
+    score_edges: tuple[float, ...] = Field((0.2, 0.5, 0.8), description="Upper ends of the teacher's score bins.")
+    min_planted: int = Field(10, ge=1, description="Strata with fewer planted pairs are merged with their neighbour.")
+    level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")

@@ -1,0 +1,78 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tasks.errors import InputError
+from tasks.review.labels import Answer
+from tasks.review.records import combined, label_table, publish_review, read_reviews, review_manifests
+from tasks.review.sample import manifest_of
+from tasks.store.storage import open_storage
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(str(tmp_path / "root"))
+
+
+@pytest.fixture
+def manifest(sample, origin):
+    return manifest_of(sample, origin)
+
+
+def answer(manifest, place, label, reviewer="", note=""):
+    return Answer(pair=manifest.pairs[place].pair, reviewer=reviewer, label=label, note=note)
+
+
+def test_answers_of_one_export_add_up(storage, manifest):
+    first = publish_review(storage, manifest, [answer(manifest, 0, "relevant", "anna", "clear")])
+    second = publish_review(storage, manifest, [answer(manifest, 1, "not", "anna"), answer(manifest, 0, "not", "ben")])
+    third = publish_review(storage, manifest, [answer(manifest, 1, "relevant", "anna")])  # she thought again
+    assert [record.number for record in (first, second, third)] == [1, 1, 1]
+    assert read_reviews(storage, "tiny") == [third]
+    assert label_table(third).select(["doc_id", "label", "reviewers", "note"]).to_pylist() == [
+        {"doc_id": "d1", "label": "unsure", "reviewers": 2, "note": "clear"},
+        {"doc_id": "d2", "label": "relevant", "reviewers": 1, "note": None},
+        {"doc_id": "@d1", "label": None, "reviewers": 0, "note": None},
+    ]
+    assert label_table(third).select(["stratum", "inclusion", "teacher_score", "dense_rank", "recipes"]).to_pylist()[:2] == [
+        {"stratum": 0, "inclusion": 0.2, "teacher_score": 1.5, "dense_rank": 4, "recipes": ["a", "b"]},
+        {"stratum": 1, "inclusion": 0.5, "teacher_score": None, "dense_rank": None, "recipes": ["b"]},
+    ]
+    assert len(storage.list_names("manifests/reviews/")) == 3  # earlier records stay
+
+
+def test_the_same_answers_again_change_nothing(storage, manifest):
+    given = [answer(manifest, 0, "relevant"), answer(manifest, 1, "unsure")]
+    first = publish_review(storage, manifest, given)
+    names = review_manifests(storage, "tiny")
+    assert publish_review(storage, manifest, given[:1]) == first
+    assert review_manifests(storage, "tiny") == names
+
+
+def test_reviews_of_several_exports_stand_side_by_side(storage, sample, origin):
+    one = manifest_of(sample, origin)
+    two = manifest_of(sample, origin.model_copy(update={"round": 4}))
+    publish_review(storage, one, [answer(one, 0, "relevant"), answer(one, 1, "not"), answer(one, 2, "not")])
+    publish_review(storage, two, [answer(two, 0, "relevant"), answer(two, 1, "relevant")])
+    records = read_reviews(storage, "tiny")
+    assert [(record.number, record.manifest.origin.round) for record in records] == [(1, 3), (2, 4)]
+    assert combined(records).to_pylist() == [
+        {"query_id": "-q2", "doc_id": "@d1", "label": "not", "reviews": 1},
+        {"query_id": "q1", "doc_id": "d1", "label": "relevant", "reviews": 2},
+        {"query_id": "q1", "doc_id": "d2", "label": "unsure", "reviews": 2},
+    ]
+    assert read_reviews(storage, "another") == []
+    assert combined([]).num_rows == 0
+
+
+def test_importers_at_once_lose_nothing(storage, manifest):
+    given = [answer(manifest, place, "not", f"reviewer {number}") for number in range(8) for place in (0, 1)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda one: publish_review(storage, manifest, [one]), given))
+    assert set(read_reviews(storage, "tiny")[0].answers) == set(given)
+
+
+def test_a_changed_manifest_is_refused(storage, manifest):
+    pairs = (manifest.pairs[0].model_copy(update={"inclusion": 1.0}), *manifest.pairs[1:])
+    with pytest.raises(InputError, match="was changed"):
+        publish_review(storage, manifest.model_copy(update={"pairs": pairs}), [])
