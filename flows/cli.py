@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from flows.commands import asking, comparing, mining, stored
+from flows.commands import asking, comparing, mining, reviewing, stored
 from flows.commands.common import err
 from flows.complaints import complain, unexpected
 from tasks.errors import HardmineError
@@ -30,6 +30,7 @@ _INTERRUPTED = 130
 
 for group in (mining, stored, comparing, asking):
     app.add_typer(group.app)
+app.add_typer(reviewing.app, name="review")
 
 
 def main() -> None:

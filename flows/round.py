@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.settings import MineSettings
 from tasks.corpus.dataset import Dataset
+from tasks.corpus.reviewed import reviewed_source
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
@@ -18,6 +19,7 @@ from tasks.models.materialise import materialise
 from tasks.models.settings import TeacherSettings, TeacherTraining
 from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
+from tasks.review.records import reviewed_relevant
 from tasks.runner.runner import Context
 from tasks.score.stage import count as count_pairs
 from tasks.score.task import score
@@ -133,8 +135,10 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
 
 
 def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
-    """Ingest, and stop where the input is not good enough."""
-    return ingest_dataset(context, settings.dataset, settings.seed)
+    """Ingest, with what reviewers called relevant, and stop where the input is not good enough."""
+    relevant = reviewed_relevant(context.storage, settings.dataset.name)
+    reviewed = reviewed_source(relevant, settings.dataset, context.storage.scratch()) if settings.dataset.reviews else None
+    return ingest_dataset(context, settings.dataset, settings.seed, [reviewed] if reviewed else [])
 
 
 def _retrieve(

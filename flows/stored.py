@@ -92,7 +92,7 @@ def export_round(context: Context, record: RoundRecord, selection: SelectionReco
         raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
     table, settings = stored_table(context.storage, record), _settings(record)
     recipe = compose_recipe(selection.recipe_settings, Facts(settings.num_negatives, 1))
-    decided = _stage(context.storage, selection.select)
+    decided = stored_stage(context.storage, selection.select)
     manifest, _ = shards(
         context,
         format_name,
@@ -119,7 +119,7 @@ def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
     record = read_round(storage, result.dataset, result.number)
     selection = record.selection(result.selection_id)
     stories: list[QueryStory] = []
-    for part in _stage(storage, selection.select).parts:
+    for part in stored_stage(storage, selection.select).parts:
         rows = read_table(storage, part.file("rows.parquet"), ["query_id", "slot"])
         for query in rows.filter(pc.equal(rows["slot"], selection.num_negatives))["query_id"].to_pylist()[: count - len(stories)]:
             stories.append(show_query(storage, record, query, selection.selection_id))
@@ -128,7 +128,7 @@ def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
 
 def stored_table(storage: Storage, record: RoundRecord) -> Table:
     """The scored table of a published round."""
-    parts = {role: _stage(storage, reference).parts for role, reference in record.roles.items()}
+    parts = {role: stored_stage(storage, reference).parts for role, reference in record.roles.items()}
     return Table(
         candidate_set_id=record.candidate_set_id,
         sources=record.settings["sources"],
@@ -147,7 +147,12 @@ def _settings(record: RoundRecord) -> MineSettings:
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
 
 
-def _stage(storage: Storage, reference: StageRef) -> StageManifest:
+def stored_stage(storage: Storage, reference: StageRef) -> StageManifest:
+    """A published stage's manifest.
+
+    Raises:
+        StorageError: its files are gone.
+    """
     manifest = read_stage(storage, reference.stage, reference.key)
     if manifest is None:
         raise StorageError(f"{storage.root}: files of stage {reference.stage} are gone", "mine the round again: what is there is reused")

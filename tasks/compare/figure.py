@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ COLOURS = (
     "#a33b20",
     "#4d7ea8",
 )
-LOOK: dict[Any, Any] = {
+_LOOK: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "text.color": INK,
@@ -57,18 +60,39 @@ def write_figure(path: Path, size: tuple[float, float], draw: Callable[[Any], No
     ending = path.suffix.lower()
     if ending not in (".svg", ".png"):
         raise UsageError(f"{path}: a plot is written as .svg or .png", "give one of these endings")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata: dict[str, Any] = {"Date": None, "Creator": "hardmine"} if ending == ".svg" else {"Software": None}
+    with _drawn(size, draw, {}, "white") as figure:
+        figure.savefig(path, format=ending[1:], dpi=100 if ending == ".svg" else 160, metadata=metadata)
+    return path
+
+
+def inline_figure(size: tuple[float, float], draw: Callable[[Any], None]) -> str:
+    """Draw one figure as SVG for a page: on no ground of its own, its text as text.
+
+    Args:
+        size: inches.
+        draw: fills an empty ``matplotlib.figure.Figure``.
+    """
+    buffer = io.StringIO()
+    with _drawn(size, draw, {"svg.fonttype": "none", "axes.facecolor": "none"}, "none") as figure:
+        figure.savefig(buffer, format="svg", dpi=100, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return buffer.getvalue()
+
+
+@contextmanager
+def _drawn(size: tuple[float, float], draw: Callable[[Any], None], more: dict[Any, Any], ground: str) -> Iterator[Any]:
+    """A drawn figure in the common look, which lasts until it is written."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(LOOK):
-        figure = Figure(figsize=size, dpi=100, facecolor="white")
+    with matplotlib.rc_context({**_LOOK, **more}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # in names; a browser has other fonts
+        figure = Figure(figsize=size, dpi=100, facecolor=ground)
         FigureCanvasAgg(figure)
         draw(figure)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata: dict[str, Any] = {"Date": None, "Creator": "hardmine"} if ending == ".svg" else {"Software": None}
-        figure.savefig(path, format=ending[1:], dpi=100 if ending == ".svg" else 160, metadata=metadata)
-    return path
+        yield figure
 
 
 def write_title(figure: Any, left: float, title: str) -> None:

@@ -15,6 +15,7 @@ from tasks.corpus import queries as queries_stage
 from tasks.corpus.rejected import check_rejected
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source, find_sources
+from tasks.corpus.splits import check_splits
 from tasks.errors import InputError, UsageError
 from tasks.runner.runner import Context, run_stage
 from tasks.runner.stage import Job, Stage
@@ -98,10 +99,13 @@ def documents_jobs(ingest: StageManifest) -> list[Job]:
 
 def queries_jobs(ingest: StageManifest, documents: StageManifest, settings: DatasetSettings, seed: int) -> list[Job]:
     """Jobs of the stage ``queries``."""
-    return queries_stage.jobs(ingest, documents, _counts_of(ingest)[1], seed, settings.positive_min_grade, settings.format == "beir")
+    beir = settings.format == "beir"
+    return queries_stage.jobs(ingest, documents, _counts_of(ingest)[1], seed, settings.positive_min_grade, beir, settings.splits)
 
 
-def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage) -> Dataset:
+def ingest_dataset(
+    context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage, further: Sequence[Source] = ()
+) -> Dataset:
     """Read a dataset: find its sources, run the three stages, check what was set aside.
 
     Args:
@@ -109,12 +113,13 @@ def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: 
         settings: with absolute paths.
         seed: of the folds.
         run: how a stage is run.
+        further: sources besides the user's, read after them.
 
     Raises:
         InputError: sources are missing or unusable, too many rows are, or nothing is left to mine.
         UsageError: a setting does not fit the sources.
     """
-    sources = find_sources(settings)
+    sources = [*find_sources(settings), *further]
     ingest = run(context, ingest_stage.STAGE, ingest_jobs(context.storage, settings, sources))
     check_rejected(context.storage, ingest.parts, settings.max_rejected, settings.name)
     documents = run(context, documents_stage.STAGE, documents_jobs(ingest))
@@ -128,7 +133,7 @@ def dataset_of(
     """The dataset that three stages made.
 
     Raises:
-        InputError: too many rows were set aside, or there is no document, or no query has a positive.
+        InputError: too many rows were set aside, there is no document, no query has a positive, or a query group lies in two splits.
     """
     parts = [*ingest.parts, *documents.parts, *queries.parts]
     rejected = check_rejected(storage, parts, settings.max_rejected, settings.name)
@@ -141,6 +146,7 @@ def dataset_of(
             f"dataset {settings.name}: no query has a positive ({counts['queries']:,} queries, {counts['qrels']:,} judgements)",
             f"check the qrels, and dataset.positive_min_grade ({settings.positive_min_grade})",
         )
+    check_splits(storage, queries.parts, settings.name)
     docs = tuple(part.only("docs.parquet") for part in documents.parts)
     asked = tuple(part.only("queries.parquet", "qrels.parquet") for part in queries.parts)
     grades: Counter[str] = Counter()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from tasks.corpus.splits import Splits
 from tasks.settings import Settings
 
 Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
@@ -81,7 +82,11 @@ class DatasetSettings(Settings):
     max_documents: int = Field(default=0, ge=0, description="keep at most so many docstrings, chosen by hash; 0: all")
     max_queries: int = Field(default=0, ge=0, description="keep at most so many docstring queries, chosen by hash; 0: all")
     positive_min_grade: int = Field(default=1, description="grades from here on are positive; lower ones neither positive nor negative")
+    splits: Splits | None = Field(
+        default=None, description="shares of the query groups that train, calibrate, choose and test; empty: all train"
+    )
     max_rejected: float = Field(default=0.01, ge=0, le=1, description="share of unusable rows, in any role, over which the run stops")
+    reviews: bool = Field(default=True, description="take pairs that published reviews call relevant as positives")
     document_partitions: int | Literal["auto"] = Field(default="auto", description="document partitions, fixed for a dataset's name")
     query_partitions: int | Literal["auto"] = Field(default="auto", description="query partitions, fixed for a dataset's name")
 

@@ -142,3 +142,11 @@ def _merged(old: tuple[Answer, ...], new: tuple[Answer, ...]) -> tuple[Answer, .
 
 def _read(storage: Storage, name: str) -> ReviewRecord:
     return ReviewRecord.model_validate_json(storage.read_bytes(name))
+
+
+def reviewed_relevant(storage: Storage, dataset: str) -> pa.Table:
+    """Pairs that all reviews of a dataset together call relevant: query_id, doc_id."""
+    records = read_reviews(storage, dataset)
+    if not records:
+        return pa.table({"query_id": pa.array([], pa.string()), "doc_id": pa.array([], pa.string())})
+    return run("SELECT query_id, doc_id FROM labels WHERE label = 'relevant' ORDER BY ALL", {"labels": combined(records)})
