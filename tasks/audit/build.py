@@ -19,7 +19,7 @@ from tasks.store.keys import digest, file_checksum
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage, checked_copy
 
-FORMAT = 1  # raised when the tables change, so that old snapshots are built again
+FORMAT = 2  # raised when the tables change, so that old snapshots are built again
 ROW_LIMIT = 50_000_000
 _TRIES = 20
 

@@ -48,8 +48,10 @@ STAGES = pa.schema(
 
 
 def stage_refs(record: RoundRecord) -> list[StageRef]:
-    """All stages of a round: the round's own, and each selection's selecting and writing."""
-    own = [ref for selection in record.selections for ref in (selection.select, *selection.shards.values())]
+    """All stages of a round: the round's own, and each selection's features, selecting, writing and measuring."""
+    own: list[StageRef] = [*record.roles.values()]
+    for chosen in record.selections:
+        own += [*chosen.features.values(), chosen.select, *chosen.shards.values(), *([chosen.measures] if chosen.measures else [])]
     return list(dict.fromkeys(StageRef(stage=ref.stage, key=ref.key) for ref in (*record.stages, *own)))
 
 

@@ -46,6 +46,8 @@ class SelectionRecord(_Record):
     gate: dict[str, Any] = {}
     num_negatives: int | None = None  # as asked; without it the most that a row got
     recipe_settings: dict[str, Any] = {}
+    measures: StageRef | None = None  # stage measure: rates of false negatives, histograms, suspects
+    features: dict[str, StageRef] = {}  # the feature stages that the recipe read, by name
 
 
 class RoundRecord(_Record):
@@ -59,7 +61,7 @@ class RoundRecord(_Record):
     selections: tuple[SelectionRecord, ...]
     stages: tuple[StageRef, ...]
     settings: dict[str, Any] = {}
-    roles: dict[str, StageRef] = {}  # documents, queries, document_vectors, query_vectors, scored: what selections read
+    roles: dict[str, StageRef] = {}  # documents, queries, document_vectors, query_vectors, scored: what selections read; calibrate
 
     def selection(self, selection_id: str | None = None) -> SelectionRecord:
         """A selection by its id, the recipe's name, or the beginning of its id; by default the last one.
@@ -95,7 +97,8 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
     """Make a round visible, and the dataset's last one.
 
     If the dataset has a round with these candidates, the selections join it (one of the same id is replaced, its formats
-    are kept); else the round gets the next number. Two publishers at once both succeed, one after the other.
+    and measures are kept where none are given); else the round gets the next number.
+    Two publishers at once both succeed, one after the other.
 
     Args:
         storage: the root.
@@ -174,16 +177,22 @@ def _merge(old: RoundRecord, new: RoundRecord) -> RoundRecord:
     selections = {selection.selection_id: selection for selection in old.selections}
     for selection in new.selections:
         before = selections.get(selection.selection_id)
-        shards = {**(before.shards if before else {}), **selection.shards}
-        selections[selection.selection_id] = selection.model_copy(update={"shards": shards})
+        selections[selection.selection_id] = _follow(before, selection) if before else selection
     return new.model_copy(
         update={
             "number": old.number,
             "created": old.created,
             "selections": tuple(selections.values()),
             "stages": _distinct([*old.stages, *new.stages]),
+            "roles": {**old.roles, **new.roles},
         }
     )
+
+
+def _follow(before: SelectionRecord, after: SelectionRecord) -> SelectionRecord:
+    """A selection that was published again: what it was not given anew stays."""
+    update: dict[str, Any] = {"shards": {**before.shards, **after.shards}, "features": {**before.features, **after.features}}
+    return after.model_copy(update={**update, "measures": after.measures or before.measures})
 
 
 def _distinct(stages: Iterable[StageRef]) -> tuple[StageRef, ...]:

@@ -1,4 +1,4 @@
-"""The snapshot's tables: what each table and column means, and the SQL of its views and its macro."""
+"""The snapshot's tables and views: what each and its columns mean."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ TABLES = {
     "rejections_by_reason": "Why candidates were rejected, most frequent reason first.",
     "cost_by_stage": "Seconds, model calls and cache hits of each stage; 0 seconds where an earlier round had done it.",
     "yield": "Share of queries whose training rows all have as many negatives as were asked for.",
+    "false_negatives": "Rates of false negatives of each selection, by estimator and slice of the queries, with intervals.",
+    "calibration": "How well the teacher's probabilities fit: one row a bin, with the figures of the whole fit beside it.",
+    "hardness": "Histograms of each selection: pairs of each kind by score.",
+    "suspected": "Negatives that are likely relevant, by selection; suspects(round, n) gives those in the training rows.",
+    "query_difficulty": "How each query's positives rank, and what negatives each selection gave it. Exact, also where pairs were sampled.",
+    "hubs": "Of how many queries each document is a negative, by selection.",
+    "overlap": "How far two selections of a dataset agree: all pairs within a round, and each recipe with its next round.",
+    "staleness": "How far the negatives of one round are behind a later round's model; empty where no later checkpoint looked back.",
 }
 
 COLUMNS = {
@@ -26,7 +34,7 @@ COLUMNS = {
     "recipe": "Name of the recipe.",
     "created": "When the round was first published (UTC).",
     "documents": "Documents in the dataset.",
-    "queries": "Queries in the dataset; in yield: queries that have training rows.",
+    "queries": "Queries in the dataset.",
     "candidates": "Candidate pairs of the round.",
     "training_rows": "Lines of training rows of the selection; in why(): training rows that use the pair.",
     "num_negatives": "Negatives asked for in a row; NULL: not recorded.",
@@ -42,6 +50,46 @@ COLUMNS = {
     "model_calls": "Inputs that a model was run on.",
     "cache_hits": "Inputs whose result was there already.",
     "reused": "Whether an earlier round had done this stage.",
+    "estimator": "planted_survival, planted_survival_weighted, planted, judged, review, review_design or calibrated_teacher.",
+    "slice": "What the queries are sliced by; all: not sliced.",
+    "value_of_slice": "Which slice; empty for all.",
+    "rate": "Share of negatives that are relevant; survival estimators: share of planted positives that would be emitted.",
+    "low": "Lower end of the interval.",
+    "high": "Upper end of the interval.",
+    "level": "Confidence of the interval, as 0.95.",
+    "small": "Whether it rests on fewer than 30 queries.",
+    "note": "What else is to be said.",
+    "bin": "Number of the bin.",
+    "predicted": "Mean probability in the bin.",
+    "observed": "Share of the bin that is relevant.",
+    "auc": "Chance that a relevant pair scores above another.",
+    "brier": "Mean squared distance of probability and label.",
+    "ece": "Mean distance of predicted and observed over the bins.",
+    "source": "Where it is from.",
+    "verdict": "Whether the teacher can tell relevant from not: can tell, cannot tell or unknown.",
+    "score": "The column whose values are binned.",
+    "kind": "positive, negative, rejected, suspect (rejected as likely relevant) or planted.",
+    "probability": "Estimated probability that the document is relevant.",
+    "basis": "What the probability rests on.",
+    "best_positive_rank": "Dense rank of the query's best positive; NULL: none was retrieved.",
+    "best_positive_score": "Dense score of the query's best positive; NULL: it has none.",
+    "candidates_above": "Candidates that are no known positives with a higher dense score than the best positive.",
+    "negatives": "Negatives that the query got.",
+    "mean_negative_score": "Mean dense score of the negatives.",
+    "rejected_share": "Share of the decisions, positives aside, that are rejections.",
+    "other_round": "Round of the other selection.",
+    "other_recipe": "Recipe of the other selection.",
+    "other_selection_id": "Key of the other selection.",
+    "mean_jaccard": "Mean over queries: negatives in both selections by negatives in either.",
+    "shared_pairs": "Pairs that are negatives in both selections.",
+    "from_round": "Round whose negatives are looked at.",
+    "under_round": "Later round whose model looks at them.",
+    "first_loss_share": "Softmax mass of the negatives at the training's temperature: the gradient that is left.",
+    "mean_percentile": "Mean percentile of the negatives' present ranks.",
+    "easy_share": "Share of the negatives that became easy: below the positive by more than the margin.",
+    "rank_biased_overlap": "Rank-biased overlap of the negatives with the newer model's top candidates.",
+    "retired": "Negatives that are none any more.",
+    "newly_hard": "Candidates that became hard since.",
     "query_id": "The user's id of the query.",
     "doc_id": "The user's id of the document.",
     "relevance": "The label's grade; NULL: unlabelled.",
@@ -67,7 +115,7 @@ COLUMNS = {
     "pairs": "How many pairs.",
     "first_count": "Candidates for which this was the first reason.",
     "any_count": "Candidates for which this was one of the reasons.",
-    "share": "Share: of the selection's rejections (by first reason), or of its queries.",
+    "share": "Share.",
     "file": "The source file.",
     "line": "Line in it, from 1.",
     "content": "The first 200 characters.",
@@ -83,57 +131,35 @@ _PATTERNS = (
     (re.compile(r"^(.+)_score$"), r"Score from the source \1; NULL: not retrieved by it (dense_score is filled in every row)."),
 )
 
-VIEWS = {
-    "rejections_by_reason": """
-SELECT dataset, round, recipe, selection_id, stage, reason, first_count, any_count,
-  first_count / nullif(sum(first_count) OVER (PARTITION BY dataset, round, selection_id, stage), 0) AS share
-FROM rejections ORDER BY dataset, round, selection_id, stage, first_count DESC, reason""",
-    "cost_by_stage": """
-SELECT dataset, round, stage, bool_and(reused) AS reused, sum(CASE WHEN reused THEN 0 ELSE seconds END) AS seconds,
-  sum(CASE WHEN reused THEN 0 ELSE model_calls END)::BIGINT AS model_calls, sum(cache_hits)::BIGINT AS cache_hits,
-  sum("rows")::BIGINT AS "rows", sum(bytes)::BIGINT AS bytes
-FROM (SELECT *, round > min(round) OVER (PARTITION BY dataset, stage, key) AS reused FROM stages)
-GROUP BY dataset, round, stage ORDER BY dataset, round, stage""",
-    "yield": """
-SELECT dataset, round, selection_id, recipe, stage, count(*) AS queries,
-  count(*) FILTER (fewest >= asked) AS served, served / queries AS share
-FROM (
-  SELECT q.*, r.recipe, coalesce(r.num_negatives, max(q.most) OVER (PARTITION BY q.dataset, q.round, q.selection_id, q.stage)) AS asked
-  FROM (
-    SELECT dataset, round, selection_id, stage, query_id, min(negatives) AS fewest, max(negatives) AS most
-    FROM (
-      SELECT dataset, round, selection_id, stage, epoch, row_no, query_id, count(*) FILTER (slot > 0) AS negatives
-      FROM "rows" GROUP BY ALL)
-    GROUP BY ALL) q
-  JOIN rounds r USING (dataset, round, selection_id))
-GROUP BY dataset, round, selection_id, recipe, stage ORDER BY dataset, round, selection_id, stage""",
+# Columns that mean something else in one table.
+_IN_TABLE = {
+    ("yield", "queries"): "Queries that have training rows.",
+    ("yield", "share"): "Share of the queries that are served.",
+    ("rejections_by_reason", "share"): "Share of the selection's rejections, by first reason.",
+    ("false_negatives", "pairs"): "Pairs that the estimate rests on: planted, judged, reviewed or emitted.",
+    ("false_negatives", "queries"): "Queries that the estimate rests on.",
+    ("hardness", "low"): "Lower edge of the bin.",
+    ("hardness", "high"): "Upper edge of the bin.",
+    ("hardness", "pairs"): "Pairs of the kind in the bin.",
+    ("calibration", "source"): "What the calibration was fitted on, and whether its sums are counts.",
+    ("calibration", "pairs"): "Labelled pairs in the bin.",
+    ("calibration", "weight"): "Share of the pairs by weight.",
+    ("hubs", "queries"): "Queries that have the document as a negative in a training row.",
+    ("overlap", "queries"): "Queries with a negative in either selection.",
+    ("overlap", "share"): "Share of the selection's negatives that are negatives of the other too.",
+    ("query_difficulty", "negatives"): "Different documents that are negatives of the query.",
+    ("staleness", "overlap"): "Share of the negatives that the newer model's top candidates hold too.",
 }
 
-WHY = """
-CREATE MACRO why(query_id, doc_id) AS TABLE
-SELECT c.dataset, c.round, r.recipe, d.selection_id, d.stage, d.positive_id, d.decision, d.reason, d.reasons,
-  d.survivor_rank, d.draw, d.slot,
-  (SELECT count(*) FROM "rows" t
-    WHERE t.dataset = c.dataset AND t.round = c.round AND t.selection_id = d.selection_id AND t.stage = d.stage
-      AND t.query_id = c.query_id AND t.doc_id = c.doc_id) AS training_rows,
-  c.* EXCLUDE (dataset, round, query_id, doc_id)
-FROM candidates c
-LEFT JOIN decisions d ON d.dataset = c.dataset AND d.round = c.round AND d.query_id = c.query_id AND d.doc_id = c.doc_id
-LEFT JOIN rounds r ON r.dataset = c.dataset AND r.round = c.round AND r.selection_id = d.selection_id
-WHERE c.query_id = query_id AND c.doc_id = doc_id
-ORDER BY c.dataset, c.round, d.selection_id, d.stage, d.positive_id"""
 
-WHY_COMMENT = "One pair's story across rounds and selections: why('query', 'document') gives its ranks, scores, decisions and reasons."
-
-
-def column_comment(name: str) -> str:
-    """What a column means.
+def column_comment(name: str, table: str = "") -> str:
+    """What a column means, of a table if it is given.
 
     >>> column_comment("bm25_rank")
     'Rank in the source bm25, from 1; NULL: not retrieved by it.'
     """
-    if name in COLUMNS:
-        return COLUMNS[name]
+    if (table, name) in _IN_TABLE or name in COLUMNS:
+        return _IN_TABLE.get((table, name)) or COLUMNS[name]
     for pattern, comment in _PATTERNS:
         if pattern.match(name):
             return pattern.sub(comment, name)

@@ -103,9 +103,7 @@ def queries_jobs(ingest: StageManifest, documents: StageManifest, settings: Data
     return queries_stage.jobs(ingest, documents, _counts_of(ingest)[1], seed, settings.positive_min_grade, beir, settings.splits)
 
 
-def ingest_dataset(
-    context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage, further: Sequence[Source] = ()
-) -> Dataset:
+def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage, further: Sequence[Source] = ()) -> Dataset:
     """Read a dataset: find its sources, run the three stages, check what was set aside.
 
     Args:

@@ -61,7 +61,7 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
             "checksum": source.checksum,
             "columns": {name: list(names) for name, names in columns_of(source.role, settings).items()},
             "dialect": _dialect(source, settings),
-            "split": settings.split if source.role in GIVES_QUERIES else "",
+            "split": settings.split if source.role in GIVES_QUERIES and settings.splits is None else "",
             "document_partitions": document_partitions,
             "query_partitions": query_partitions,
         }

@@ -17,6 +17,7 @@ from tasks.corpus.documents import JUDGED, buckets
 from tasks.corpus.order import concat_placed, repeats
 from tasks.corpus.records import GIVES_QUERIES
 from tasks.corpus.rejected import rejections
+from tasks.corpus.splits import Splits, with_splits
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import QRELS, QUERIES
 from tasks.store.keys import digest, input_hash, norm_hash
@@ -35,6 +36,7 @@ def jobs(
     seed: int,
     positive_min_grade: int = 1,
     only_judged: bool = False,
+    splits: Splits | None = None,
 ) -> list[Job]:
     """One job a query partition.
 
@@ -45,9 +47,12 @@ def jobs(
         seed: of the folds.
         positive_min_grade: for the counts of positives.
         only_judged: leave out queries without any judgement (a BEIR folder holds the queries of all splits).
+        splits: shares of the query groups; none: a query's split is what its source says.
     """
     judged = tuple(part.only("qrels.parquet") for part in documents.parts)
-    settings = {"seed": seed, "positive_min_grade": positive_min_grade, "only_judged": only_judged}
+    settings: dict[str, Any] = {"seed": seed, "positive_min_grade": positive_min_grade, "only_judged": only_judged}
+    if splits is not None:
+        settings["splits"] = splits.model_dump(mode="json")
     made = []
     for number in range(query_partitions):
         parts, numbers = buckets(ingest.parts, GIVES_QUERIES, f"queries-q{number:04d}.parquet")
@@ -68,7 +73,7 @@ def run(work: Work, out: Output) -> None:
     if settings["only_judged"]:
         kept = queries.filter(pc.is_in(queries["query_id"], value_set=known["query_id"].combine_chunks()))
         queries, outside = kept, queries.num_rows - kept.num_rows
-    table, qrels = _finished(queries), _qrels(known, int(settings["seed"]))
+    table, qrels = with_splits(_finished(queries), settings.get("splits")), _qrels(known, int(settings["seed"]))
     out.table("queries.parquet", table)
     out.table("qrels.parquet", qrels)
     aside = [

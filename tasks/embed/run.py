@@ -12,7 +12,7 @@ from tasks.embed.reuse import Hashes, plan_reuse
 from tasks.errors import StorageError
 from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.texts import document_inputs
+from tasks.templates import document_inputs
 from tasks.runner.stage import Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.calibration import FILE as CALIBRATION
+from tasks.calibration import Calibration, apply
 from tasks.features.groups import Bools, Groups, codes, equals_positive, statistics
 from tasks.features.nearest import addresses, positive_similarity, query_similarity, split
 from tasks.runner.stage import Job, Stage, Work
@@ -17,7 +19,7 @@ from tasks.schema import PAIRS, score_columns
 from tasks.schema import scored as scored_schema
 from tasks.store.manifest import Part
 from tasks.store.output import Output
-from tasks.store.tables import take_texts
+from tasks.store.tables import local_file, take_texts
 
 STAGE = Stage(name="scored", version=2, function="tasks.features.scored:run", unit="candidates")
 
@@ -31,6 +33,7 @@ def jobs(
     fixed_documents: Sequence[Part] = (),
     fixed_queries: Sequence[Part] = (),
     activation: str = "sigmoid",
+    calibration: Part | None = None,
 ) -> list[Job]:
     """One job a partition of the candidates.
 
@@ -44,6 +47,7 @@ def jobs(
             NULL.
         fixed_queries: parts of ``embed-queries`` by the fixed encoder, in the order of ``queries``; none: ``fixed_score`` is NULL.
         activation: how a logit becomes ``teacher_sigmoid``: ``sigmoid``, or ``identity`` for a teacher that gives probabilities.
+        calibration: a part with ``calibration.json``; without one, or without that file in it, ``teacher_calibrated`` is NULL.
     """
     by_partition: dict[str, list[Part]] = {}
     for part in scores:
@@ -51,6 +55,8 @@ def jobs(
     texts = tuple(part.only("docs.parquet") for part in documents)
     vectors = tuple(part.only("vectors.npy") for part in fixed_documents)
     own: list[tuple[Part, ...]] = [(part.only("vectors.npy"),) for part in fixed_queries] or [()] * len(candidates)
+    fitted = calibration is not None and any(file.name == CALIBRATION for file in calibration.files)
+    calibrations = {"calibration": (calibration.only(CALIBRATION),)} if calibration is not None and fitted else {}
     return [
         Job(
             index=part.index,
@@ -61,6 +67,7 @@ def jobs(
                 "scores": tuple(by_partition.get(part.index, ())),
                 "fixed_documents": vectors,
                 "fixed_queries": encoded,
+                **calibrations,
             },
             settings={"sources": list(sources), "activation": activation},
             units=part.file("candidates.parquet").rows or 0,
@@ -76,7 +83,7 @@ def run(work: Work, out: Output) -> None:
     pairs = work.table("scores", "pairs.parquet") if work.job.inputs["scores"] else PAIRS.empty_table()
     groups = Groups(table["query_row"].to_numpy(), table["is_positive"].to_numpy())
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= _teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")))
+    columns |= _teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")), _calibration(work))
     columns |= _copy_columns(work, table, groups)
     columns["fixed_score"] = query_similarity(work, table)
     columns["positive_similarity"] = positive_similarity(work, table, groups)
@@ -91,18 +98,24 @@ def run(work: Work, out: Output) -> None:
     out.meta["copies"] = {name: result.num_rows - result[name].null_count for name in ("copy_of", "norm_copy_of")}
 
 
-def _teacher_columns(table: pa.Table, pairs: pa.Table, activation: str) -> dict[str, Any]:
-    """Logit and activated score of each candidate, by the pair of input hashes; NULL where it was not scored."""
+def _calibration(work: Work) -> Calibration | None:
+    if "calibration" not in work.job.inputs:
+        return None
+    (part,) = work.job.inputs["calibration"]
+    return Calibration.model_validate_json(local_file(work.storage, part.file(CALIBRATION)).read_bytes())
+
+
+def _teacher_columns(table: pa.Table, pairs: pa.Table, activation: str, calibration: Calibration | None = None) -> dict[str, Any]:
+    """Logit, activated and calibrated score of each candidate, by the pair of input hashes; NULL where it was not scored."""
     place = pc.index_in(_joined(table), value_set=_joined(pairs).combine_chunks())
     logit = pairs["logit"].take(place)
     values = _floats(logit).astype(np.float64)
     with np.errstate(over="ignore"):
         sigmoid = (values if activation == "identity" else 1.0 / (1.0 + np.exp(-values))).astype(np.float32)
-    return {
-        "teacher_logit": logit,
-        "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)),
-        "teacher_calibrated": pa.nulls(table.num_rows, pa.float32()),
-    }
+    calibrated: pa.Array = pa.nulls(table.num_rows, pa.float32())
+    if calibration is not None:
+        calibrated = pa.array(apply(calibration, values).astype(np.float32), mask=np.isnan(values))
+    return {"teacher_logit": logit, "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)), "teacher_calibrated": calibrated}
 
 
 def _joined(table: pa.Table) -> pa.ChunkedArray:

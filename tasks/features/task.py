@@ -29,9 +29,12 @@ def scored(
     fixed_documents: Sequence[Part],
     fixed_queries: Sequence[Part],
     activation: str,
+    calibration: Part | None = None,
 ) -> StageManifest:
-    """Candidates with all scores: stage ``scored``."""
-    return _scored(context, table.jobs(sources, candidates, queries, documents, pairs, fixed_documents, fixed_queries, activation))
+    """Candidates with all scores: stage ``scored``. ``calibration``: the part of stage ``calibrate``, for ``teacher_calibrated``."""
+    return _scored(
+        context, table.jobs(sources, candidates, queries, documents, pairs, fixed_documents, fixed_queries, activation, calibration)
+    )
 
 
 def features(context: Context, wanted: Mapping[str, Mapping[str, Any]], inputs: FeatureInputs) -> dict[str, StageManifest]:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from tasks.settings import Settings
+from tasks.templates import Template
 
 PACKAGED = "packaged:all-MiniLM-L6-v2"
 
@@ -17,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class _Loaded(Settings):
     revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
-    title_template: str = Field("{title} {text}", description="A document's input; with an empty title it is the text alone.")
+    title_template: Template = Field("{title} {text}", description="A document's input; with an empty title it is the text alone.")
     max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
     dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
     device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
@@ -27,12 +28,6 @@ class _Loaded(Settings):
         le=4_194_304,
         description="Tokens a batch; empty: 1,024 on a CPU, 16,384 on a GPU. Part of the model's identity, since it decides the last bits.",
     )
-
-    @model_validator(mode="after")
-    def _template_has_text(self) -> _Loaded:
-        if "{text}" not in self.title_template:
-            raise ValueError("title_template must contain {text}")
-        return self
 
 
 class ModelSettings(_Loaded):

@@ -11,7 +11,7 @@ from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder, Scores
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.materialise import materialise
-from tasks.models.texts import document_inputs
+from tasks.templates import document_inputs
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
 from tasks.select import hubs
+from tasks.select import probe as probes
 from tasks.select.inputs import Features
 from tasks.select.recipe import Recipe
 from tasks.select.stage import STAGE, jobs, selection_id
@@ -14,6 +15,7 @@ from tasks.store.manifest import Part, StageManifest
 
 _select = stage_task(STAGE)
 _limit = stage_task(hubs.STAGE)
+_probe = stage_task(probes.STAGE)
 
 
 def select(
@@ -43,8 +45,36 @@ def select(
     Raises:
         UsageError: a feature or vectors are missing, or the recipe's SQL does not fit the table.
     """
-    banned: Sequence[Part] = ()
-    if recipe.limits.are_global:
-        banned = _limit(context, hubs.jobs(scored, recipe, sources, seed, features, vectors)).parts
+    banned = _banned(context, scored, recipe, sources, seed, features, vectors)
     manifest = _select(context, jobs(scored, recipe, sources, candidate_set_id, seed, features, banned, vectors))
     return manifest, selection_id(candidate_set_id, recipe, seed, features)
+
+
+def probe(
+    context: Context,
+    scored: Sequence[Part],
+    recipe: Recipe,
+    sources: Sequence[str],
+    candidate_set_id: str,
+    seed: int,
+    features: Features | None = None,
+    vectors: Sequence[Part] = (),
+) -> StageManifest:
+    """Which planted positives the recipe would have trained with as negatives: stage ``probe``. Arguments as for :func:`select`."""
+    banned = _banned(context, scored, recipe, sources, seed, features, vectors)
+    return _probe(context, probes.jobs(scored, recipe, sources, candidate_set_id, seed, features, banned, vectors))
+
+
+def _banned(
+    context: Context,
+    scored: Sequence[Part],
+    recipe: Recipe,
+    sources: Sequence[str],
+    seed: int,
+    features: Features | None,
+    vectors: Sequence[Part],
+) -> Sequence[Part]:
+    """The part of stage ``hub-limits``, if a limit is global."""
+    if not recipe.limits.are_global:
+        return ()
+    return _limit(context, hubs.jobs(scored, recipe, sources, seed, features, vectors)).parts

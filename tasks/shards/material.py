@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from tasks.shards.settings import ShardSettings
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import take_texts
+from tasks.templates import templated
 
 
 @dataclass(frozen=True)
@@ -113,22 +113,6 @@ def gather(storage: Storage, lines: pa.Table, queries: pa.Table, documents: Sequ
         document=codes.reshape(-1).astype(np.int64),
     )
     return Material(lines, anchors, queries["text"], texts.append_column("document", templated(texts, settings.document_template)))
-
-
-def templated(documents: pa.Table, template: str) -> pa.Array:
-    """Title and text by a template; the text alone where there is no title.
-
-    >>> table = pa.table({"title": ["T", "", None], "text": ["a", "b", "c"]})
-    >>> templated(table, "{title}: {text}").to_pylist()
-    ['T: a', 'b', 'c']
-    """
-    title, text = pc.fill_null(documents["title"], ""), pc.fill_null(documents["text"], "")
-    pieces: list[pa.ChunkedArray | str] = []
-    for literal, name, _, _ in string.Formatter().parse(template):
-        pieces += [literal] if literal else []
-        pieces += [{"title": title, "text": text}[name]] if name else []
-    whole = pc.binary_join_element_wise(*pieces, "")
-    return _whole(pc.if_else(pc.equal(title, ""), text, whole))
 
 
 def _whole(values: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import string
-
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from tasks.settings import Settings
+from tasks.templates import Template
 
 # Reasons that mean: probably relevant. Rejected for one of them, a document must not serve as an in-batch negative.
 SUSPECT_REASONS = (
@@ -27,7 +26,9 @@ class ShardSettings(Settings):
 
     num_negatives: int = Field(5, ge=1, description="Negatives in an n-tuple; rows that have fewer are dropped and counted.")
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
-    document_template: str = Field("{title} {text}", description="A document's text in training; without a title it is the text alone.")
+    document_template: Template = Field(
+        "{title} {text}", description="A document's text in training; without a title the text alone."
+    )
     output_scores: bool = Field(
         False, description="Scores in sentence-transformers' formats, as its output_scores; pairs without a score are dropped."
     )
@@ -37,11 +38,3 @@ class ShardSettings(Settings):
     suspect_reasons: tuple[str, ...] = Field(
         SUSPECT_REASONS, description="Rejections for these reasons are listed in the sidecar's suspected_ids."
     )
-
-    @field_validator("document_template")
-    @classmethod
-    def _only_known_fields(cls, value: str) -> str:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(value) if name is not None]
-        if ("text", "", None) not in fields or any(field not in (("text", "", None), ("title", "", None)) for field in fields):
-            raise ValueError("takes {title} and {text} only, and needs {text}")
-        return value

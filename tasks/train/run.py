@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.settings import TeacherTraining
-from tasks.models.texts import document_inputs
+from tasks.templates import document_inputs
 from tasks.models.training import Logits, train_cross_encoder
 from tasks.runner.stage import Work
 from tasks.store.output import Output

@@ -7,41 +7,19 @@ says so in its source.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
+from tasks.calibration import Calibration as Calibration
+from tasks.calibration import Kind, Source
+from tasks.calibration import apply as apply
 from tasks.errors import InputError
-from tasks.settings import Settings
 from tasks.truth.intervals import Floats
 
-Source = Literal["review", "held-out labels, uncalibrated for counts"]
-Kind = Literal["platt", "isotonic"]
 Flags = NDArray[np.bool_]
 Fitted = dict[str, Any]
-
-
-class Calibration(Settings):
-    """A monotone map from score to probability; JSON by pydantic.
-
-    Platt: 1 ÷ (1 + exp(−(slope · score + intercept))). Isotonic: straight lines between knots, level outside them.
-    """
-
-    kind: Kind
-    source: Source
-    slope: float = 0.0
-    intercept: float = 0.0
-    knots: tuple[float, ...] = Field((), description="Scores, ascending.")
-    values: tuple[float, ...] = Field((), description="Probabilities at the knots.")
-    n: int = Field(0, ge=0, description="Labels it was fitted on.")
-    n_relevant: int = Field(0, ge=0)
-
-    @property
-    def gives_counts(self) -> bool:
-        """Whether sums of the probabilities estimate counts."""
-        return self.source == "review"
 
 
 def fit(
@@ -78,14 +56,6 @@ def fit(
     return Calibration(**about, **(_platt if kind == "platt" else _isotonic)(scores, labels, weights))
 
 
-def apply(calibration: Calibration, score: ArrayLike) -> Floats:
-    """Probabilities, float64 of the scores' shape; NaN stays NaN."""
-    scores = np.asarray(score, dtype=np.float64)
-    if calibration.kind == "isotonic":
-        return np.interp(scores, calibration.knots, calibration.values)
-    return _sigmoid(calibration.slope * scores + calibration.intercept)
-
-
 def _platt(scores: Floats, labels: Flags, weights: Floats) -> Fitted:
     from sklearn.linear_model import LogisticRegression
 
@@ -113,8 +83,3 @@ def _constant(kind: Kind, scores: Floats, labels: Flags, weights: Floats) -> Fit
     if kind == "platt":
         return {"intercept": float(np.log(share / (1 - share)))}
     return {"knots": (float(scores[0]),), "values": (share,)}
-
-
-def _sigmoid(value: Floats) -> Floats:
-    small = np.exp(-np.abs(value))
-    return np.where(value >= 0, 1 / (1 + small), small / (1 + small))

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.errors import InputError, UsageError
@@ -98,7 +99,14 @@ def by_truth(given: Batches, relevant: pa.Table) -> PairFunction:
     return relevance
 
 
-def in_batch(given: Batches, relevance: PairFunction, kind: Kind = "positives", estimator: str = "truth", level: float = 0.95) -> InBatch:
+def in_batch(
+    given: Batches,
+    relevance: PairFunction,
+    kind: Kind = "positives",
+    estimator: str = "truth",
+    level: float = 0.95,
+    rows_counted: NDArray[np.bool_] | None = None,
+) -> InBatch:
     """Shares of pairs and of rows, with intervals over batches.
 
     Args:
@@ -107,10 +115,13 @@ def in_batch(given: Batches, relevance: PairFunction, kind: Kind = "positives", 
         kind: other rows' positives, or their mined negatives. A document that is the row's own positive too counts as relevant if it is.
         estimator: what the relevance rests on.
         level: confidence.
+        rows_counted: (rows,) whose queries count (those that are judged); none: all. The others' documents are in the batches all the same.
     """
     rows = len(given.query)
     relevant, missed, number = np.zeros(rows), np.zeros(rows), np.zeros(rows)
     for row, doc in pairs(given, kind):
+        if rows_counted is not None:
+            row, doc = row[rows_counted[row]], doc[rows_counted[row]]
         share = relevance(given.query[row], doc)
         relevant += np.bincount(row, share, rows)
         number += np.bincount(row, minlength=rows)
@@ -124,7 +135,7 @@ def in_batch(given: Batches, relevance: PairFunction, kind: Kind = "positives", 
         kind=kind,
         estimator=estimator,
         batch_size=given.size,
-        rows=rows,
+        rows=rows if rows_counted is None else int(rows_counted.sum()),
         pairs=int(number.sum()),
         pair_share=proportion(relevant, number, batch, level),
         row_share=proportion(-np.expm1(missed) * have, have, batch, level),

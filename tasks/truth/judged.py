@@ -52,18 +52,8 @@ def judged(
     Raises:
         InputError: none of the negatives is judged.
     """
-    group = ', negatives."group"' if "group" in negatives.column_names else ""
-    asked = "SELECT query_id FROM queries" if queries is not None else "SELECT query_id FROM qrels"
-    found = run(
-        f"""WITH grades AS (SELECT query_id, doc_id, max(relevance) AS relevance FROM qrels GROUP BY ALL),
-                 asked AS (SELECT DISTINCT query_id FROM ({asked}))
-            SELECT negatives.query_id{group}, relevance, coalesce(relevance >= $grade, false) AS relevant
-            FROM negatives SEMI JOIN asked USING (query_id) LEFT JOIN grades USING (query_id, doc_id)
-            ORDER BY negatives.query_id, negatives.doc_id""",
-        {"negatives": negatives, "qrels": qrels, **({"queries": queries} if queries is not None else {})},
-        {"grade": min_grade},
-    )
-    counted = found if judgement == "exhaustive" else found.filter(found["relevance"].is_valid())
+    found = _emitted(negatives, qrels, queries, min_grade)
+    counted = _counted(found, judgement)
     if not counted.num_rows:
         raise InputError(f"none of the negatives of {recipe!r} is judged", "declare the judgements only where they reach the candidates")
     relevant = counted["relevant"].to_numpy().astype(np.float64)
@@ -76,6 +66,30 @@ def judged(
         queries=len(counted["query_id"].unique()),
         rate=proportion(relevant, np.ones(len(relevant)), clusters(counted), level),
     )
+
+
+def judgements(negatives: pa.Table, qrels: pa.Table, judgement: Judgement, queries: pa.Table | None = None, min_grade: int = 1) -> pa.Table:
+    """The judged ones of a recipe's negatives: query_id, relevant and, where given, group. Arguments as for :func:`judged`."""
+    return _counted(_emitted(negatives, qrels, queries, min_grade), judgement)
+
+
+def _emitted(negatives: pa.Table, qrels: pa.Table, queries: pa.Table | None, min_grade: int) -> pa.Table:
+    """The negatives of judged queries: query_id, relevance (NULL: not listed), relevant."""
+    group = ', negatives."group"' if "group" in negatives.column_names else ""
+    asked = "SELECT query_id FROM queries" if queries is not None else "SELECT query_id FROM qrels"
+    return run(
+        f"""WITH grades AS (SELECT query_id, doc_id, max(relevance) AS relevance FROM qrels GROUP BY ALL),
+                 asked AS (SELECT DISTINCT query_id FROM ({asked}))
+            SELECT negatives.query_id{group}, relevance, coalesce(relevance >= $grade, false) AS relevant
+            FROM negatives SEMI JOIN asked USING (query_id) LEFT JOIN grades USING (query_id, doc_id)
+            ORDER BY negatives.query_id, negatives.doc_id""",
+        {"negatives": negatives, "qrels": qrels, **({"queries": queries} if queries is not None else {})},
+        {"grade": min_grade},
+    )
+
+
+def _counted(found: pa.Table, judgement: Judgement) -> pa.Table:
+    return found if judgement == "exhaustive" else found.filter(found["relevance"].is_valid())
 
 
 def suspect_zeros(scored: pa.Table, max_rank: int = 3) -> pa.Table:

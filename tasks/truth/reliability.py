@@ -13,6 +13,8 @@ from tasks.settings import Settings
 from tasks.truth.intervals import Floats
 from tasks.truth.settings import CalibrationSettings
 
+Verdict = Literal["can tell", "cannot tell", "unknown"]
+
 
 class Bin(Settings):
     """Pairs whose probability lies in [low, high); the last bin has its upper end too."""
@@ -35,7 +37,7 @@ class Reliability(Settings):
     brier: float = Field(description="Mean squared distance of probability and label (Brier 1950).")
     ece: float = Field(description="Mean distance of predicted and observed over the bins.")
     auc: float | None = Field(description="Chance that a relevant pair scores above another; none: labels of one kind only.")
-    verdict: Literal["can tell", "cannot tell", "unknown"]
+    verdict: Verdict
     bins: tuple[Bin, ...]
 
 
@@ -68,7 +70,7 @@ def reliability(
         brier=float(weights @ (likely - relevant) ** 2 / weights.sum()),
         ece=float(sum(one.share * abs(one.predicted - one.observed) for one in bins)),
         auc=curve,
-        verdict="unknown" if curve is None else ("can tell" if curve >= settings.auc_floor else "cannot tell"),
+        verdict=verdict(curve, settings),
         bins=bins,
     )
 
@@ -88,6 +90,13 @@ def auc(score: ArrayLike, label: ArrayLike, weight: ArrayLike | None = None) -> 
     if not total > 0:
         return None
     return float((positive * (np.cumsum(negative) - negative / 2)).sum() / total)
+
+
+def verdict(curve: float | None, settings: CalibrationSettings) -> Verdict:
+    """Whether a teacher of this AUC can tell relevant from not."""
+    if curve is None:
+        return "unknown"
+    return "can tell" if curve >= settings.auc_floor else "cannot tell"
 
 
 def _bins(likely: Floats, relevant: NDArray[np.bool_], weights: Floats, count: int) -> tuple[Bin, ...]:

@@ -108,7 +108,7 @@ def out_of_fold(frame_: Frame, sample: Sample, settings: ReviewSettings) -> Floa
             continue
         if not train.any():
             train = np.ones_like(train)
-        probability[rows] = _calibrated(score[sample.rows][train], label[train], weight[train], score[rows], settings)
+        probability[rows] = calibrated(score[sample.rows][train], label[train], weight[train], score[rows], settings)
     return probability
 
 
@@ -209,8 +209,16 @@ def _fold(clusters_: Codes, folds: int) -> Codes:
     return np.asarray((mixed >> np.uint64(33)) % np.uint64(folds), dtype=np.int64)
 
 
-def _calibrated(score: Floats, label: NDArray[np.bool_], weight: Floats, wanted: Floats, settings: ReviewSettings) -> Floats:
-    """Probabilities of the wanted scores; a pair without a score gets the weighted share of the reviewed without one, or of all."""
+def calibrated(score: Floats, label: NDArray[np.bool_], weight: Floats, wanted: Floats, settings: ReviewSettings) -> Floats:
+    """Probabilities of scores by a calibration on reviewed pairs; their sums estimate counts.
+
+    Args:
+        score: (n,) of the reviewed pairs, NaN where there is none.
+        label: (n,) true where relevant.
+        weight: (n,) inverse inclusion probabilities.
+        wanted: (m,) scores; one without (NaN) gets the weighted share of the reviewed pairs without one, or of all.
+        settings: kind of calibration.
+    """
     known = np.isfinite(score)
     rest = ~known if (~known).any() else np.ones_like(known)
     other = (weight[rest] @ label[rest] + 0.5 * weight.mean()) / (weight[rest].sum() + weight.mean())

@@ -35,7 +35,11 @@ class ReviewSettings(Settings):
 class CalibrationSettings(Settings):
     """When a teacher's scores may be read as probabilities."""
 
-    kind: Literal["platt", "isotonic"] = "platt"
+    kind: Literal["auto", "platt", "isotonic"] = Field("auto", description="auto: isotonic from `isotonic_from` positives, else Platt.")
+    isotonic_from: int = Field(300, ge=2, description="Positives from which auto means isotonic.")
+    min_positives: int = Field(10, ge=1, description="With fewer labelled pairs there is no calibration.")
+    max_pairs: int = Field(200_000, ge=100, description="Unlabelled candidates to fit on at most, drawn by hash.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of query groups; no label judges the calibration that it made.")
     auc_floor: float = Field(0.7, ge=0.5, le=1, description="Under this AUC the teacher cannot tell relevant from not.")
     bins: int = Field(10, ge=1, le=100, description="Bins of the reliability table.")
 
@@ -46,4 +50,21 @@ class SurvivalSettings(Settings):
     rank_edges: tuple[int, ...] = Field((2, 5, 10, 20, 50, 100), description="Last ranks of the rank bins.")
     score_edges: tuple[float, ...] = Field((0.2, 0.5, 0.8), description="Upper ends of the teacher's score bins.")
     min_planted: int = Field(10, ge=1, description="Strata with fewer planted pairs are merged with their neighbour.")
+    level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
+
+
+class EstimateSettings(Settings):
+    """How one selection is measured."""
+
+    judged: Literal["none", "exhaustive", "zeros"] = Field(
+        "none",
+        description="What the judgements say: exhaustive: what is not listed is not relevant; zeros: listed pairs of grade 0 are not.",
+    )
+    min_grade: int = Field(1, description="The relevance from which a document is relevant.")
+    num_negatives: int = Field(5, ge=0, description="Negatives that a training row should have.")
+    stage_negatives: dict[str, int] = Field(default_factory=dict, description="The same for single training stages, where it differs.")
+    suspect_reasons: tuple[str, ...] = Field((), description="Reasons of rejections that mean: probably relevant.")
+    suspects: int = Field(200, ge=0, description="Negatives to list as most likely to be relevant.")
+    bins: int = Field(40, ge=1, le=1000, description="Bins of the histograms.")
+    batch_sizes: tuple[int, ...] = Field((32,), description="Rows a batch, for the in-batch rate; each 2 or more.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")

@@ -17,8 +17,15 @@ HOMES = {
     "distributed": {"tasks/runner/dask_executor.py"},
     "dask": {"tasks/runner/dask_executor.py"},
     "s3fs": {"tasks/store/s3.py"},
-    "sentence_transformers": {"tasks/models/embedder.py", "tasks/models/cross_encoder.py"},
-    "matplotlib": {"tasks/compare/figure.py", "tasks/compare/labels.py", "tasks/compare/plot.py", "tasks/report/figures.py"},
+    "sentence_transformers": {
+        "tasks/models/embedder.py",
+        "tasks/models/cross_encoder.py",
+        "tasks/models/finetuning.py",
+        "tasks/models/trainer.py",
+        "tasks/models/correcting.py",
+    },
+    "ir_measures": {"tasks/evaluate/measures.py"},
+    "matplotlib": {"tasks/compare/figure.py", "tasks/compare/labels.py", "tasks/compare/plot.py"},
 }
 
 
@@ -69,7 +76,7 @@ def test_every_stage_resolves_to_a_function_of_its_folder():
     known = stages()
     assert set(known) == {
         "ingest", "documents", "queries", "embed-documents", "embed-queries", "retrieve-dense", "bm25-statistics", "retrieve-bm25",
-        "candidates", "train-teacher", "score", "scored", "select", "hub-limits", "shards", "gate",
+        "candidates", "train-teacher", "train-retriever", "evaluate", "score", "scored", "select", "hub-limits", "shards", "gate",
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",
         "feature-clusters", "feature-answers", "feature-context", "feature-duplicates-clusters", "feature-duplicates", "feature-size",
         "feature-rank-weights-fit", "feature-rank-weights", "label-means", "label-stars", "feature-evidence",

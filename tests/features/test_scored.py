@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.calibration import Calibration
 from tasks.features import scored
 from tasks.features.groups import Groups, equals_positive, pairs_with_positives, statistics
 from tasks.features.nearest import positive_similarity
 from tasks.runner.stage import Job, Work
-from tasks.schema import PAIRS, candidates
+from tasks.schema import PAIRS, RELIABILITY, candidates
 from tasks.schema import scored as scored_schema
 from tasks.store.keys import input_hash, partition_of
 from tasks.store.manifest import Part
@@ -63,7 +64,7 @@ def candidate_table(names, scores, parts=1):
     return pa.Table.from_pylist(rows, candidates(["dense", "bm25"]))
 
 
-def scored_rows(tmp_path, pairs=(), vectors=None, parts=1, threads=1):
+def scored_rows(tmp_path, pairs=(), vectors=None, parts=1, threads=1, calibration=None):
     setting = context(tmp_path, threads)
     data = dataset(setting.storage, DOCS, QUERIES, doc_parts=parts, vectors=vectors)
     names = [("q0", name) for name, _, _ in DOCS] + [("q1", "a"), ("q1", "j")]
@@ -71,13 +72,23 @@ def scored_rows(tmp_path, pairs=(), vectors=None, parts=1, threads=1):
     mined = commit(setting.storage, "candidates", "q0000", {"candidates.parquet": table})
     committed = [commit(setting.storage, "score", f"q0000.b{number:03d}", {"pairs.parquet": piece}) for number, piece in enumerate(pairs)]
     fixed = (data.embed_documents, data.embed_queries) if vectors else ()
-    jobs = scored.jobs(["dense", "bm25"], [mined], data.queries, data.documents, committed, *fixed)
+    fitted = calibration_part(setting.storage, calibration) if calibration is not None else None
+    jobs = scored.jobs(["dense", "bm25"], [mined], data.queries, data.documents, committed, *fixed, calibration=fitted)
     (part,) = run(setting, scored.STAGE, jobs)
     assert setting.progress.units["scored"] == len(names)
     result = read_table(setting.storage, part.file("scored.parquet"))
     assert result.schema == scored_schema(["dense", "bm25"])
     assert result.select(["query_id", "doc_id"]).equals(table.select(["query_id", "doc_id"]))
     return result, part
+
+
+def calibration_part(storage, text):
+    """A part of stage calibrate; an empty text: there were too few labels, and it has no calibration."""
+    output = Output(storage, "data/calibrate/c")
+    output.table("reliability.parquet", RELIABILITY.empty_table())
+    if text:
+        output.data("calibration.json", text.encode())
+    return Part(stage="calibrate", key="c", index="all", files=tuple(output.files))
 
 
 def column(table, name, query="q0"):
@@ -126,6 +137,28 @@ def test_teacher_scores_are_joined_by_hashes(tmp_path):
     assert column(table, "positive_teacher_logit_mean")["j"] == -499.0
     assert column(table, "positive_teacher_logit_min", "q1") == {"a": None, "j": None}
     assert part.meta["scored"] == 4
+
+
+def test_calibrated_scores(tmp_path):
+    """Platt with slope ln 3: a logit of 1 has odds 3, of -1 odds 1/3, of -1000 none. a and i are positives: least 0, most 0.75."""
+    query, texts = input_hash("", "Which wing?"), {name: input_hash(title, text) for name, title, text in DOCS}
+    rows = [{"query_hash": query, "doc_hash": texts[name], "logit": logit} for name, logit in {"a": 1.0, "f": -1.0, "i": -1000.0}.items()]
+    pairs = [pa.Table.from_pylist(rows, PAIRS)]
+    fitted = Calibration(kind="platt", source="held-out labels, uncalibrated for counts", slope=float(np.log(3)))
+    table, _ = scored_rows(tmp_path, pairs, calibration=fitted.model_dump_json())
+    none = dict.fromkeys("abcdefghij")
+    assert column(table, "teacher_calibrated") == none | {"a": 0.75, "b": 0.75, "f": 0.25, "i": 0.0}
+    assert set(column(table, "positive_teacher_calibrated_max").values()) == {0.75}
+    assert set(column(table, "positive_teacher_calibrated_min").values()) == {0.0}
+
+
+def test_without_a_calibration_there_are_no_calibrated_scores(tmp_path):
+    query = input_hash("", "Which wing?")
+    pairs = [pa.Table.from_pylist([{"query_hash": query, "doc_hash": input_hash("", LONG), "logit": 1.0}], PAIRS)]
+    table, part = scored_rows(tmp_path / "few", pairs, calibration="")
+    assert table["teacher_calibrated"].null_count == 12
+    assert checksums([part]) == checksums([scored_rows(tmp_path / "none", pairs)[1]])
+    assert part.key == scored_rows(tmp_path / "again", pairs)[1].key
 
 
 def test_statistics_of_positives(tmp_path):

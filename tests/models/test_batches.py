@@ -1,10 +1,11 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.models.batches import padded, plan, rows_of
-from tasks.models.texts import fill_template
+from tasks.templates import templated
 
 
 @pytest.mark.parametrize(("length", "rows"), [(1, 256), (3, 64), (16, 16), (17, 8), (128, 2), (129, 1), (256, 1), (999, 1)])
@@ -40,6 +41,10 @@ def test_every_input_once_and_one_length_a_batch(lengths, budget):
 
 
 def test_templates():
-    assert fill_template("{title} {text}", ["T", "", None], ["a", "b", "c"]) == ["T a", "b", "c"]
-    assert fill_template("{title}|{text}", ["{text}"], ["x{title}"]) == ["{text}|x{title}"]
-    assert fill_template("{text}", ["T"], [None]) == [""]
+    def filled(template, titles, texts):
+        columns = {"title": pa.array(titles, pa.string()), "text": pa.array(texts, pa.string())}
+        return templated(pa.table(columns), template).to_pylist()
+
+    assert filled("{title} {text}", ["T", "", None], ["a", "b", "c"]) == ["T a", "b", "c"]
+    assert filled("{title}|{text}", ["{text}"], ["x{title}"]) == ["{text}|x{title}"]
+    assert filled("{text}", ["T"], [None]) == [""]

@@ -30,6 +30,8 @@ def test_ranks_in_order():
 def test_template_needs_text():
     with pytest.raises(ValidationError, match="text"):
         ModelSettings(title_template="{title}")
+    with pytest.raises(ValidationError, match="takes"):
+        ModelSettings(title_template="{author}: {text}")
 
 
 def test_definitions_import_no_torch():
