@@ -169,6 +169,8 @@ def _table(scored: ScoredRound) -> Table:
         documents=scored.dataset.documents,
         query_vectors=scored.query_vectors.parts,
         document_vectors=scored.document_vectors.parts,
+        calibration=scored.calibration.parts if scored.calibration else (),
+        planted=scored.planted,
         depths=depths,
     )
 
@@ -193,11 +195,13 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
                 "queries": scored.dataset.query_count,
             },
             "teacher_facts": dict(scored.teacher_facts),
+            "planted_pairs": scored.planted,
         },
         roles={
             "scored": _reference(scored.table),
             "document_vectors": _reference(scored.document_vectors),
             "query_vectors": _reference(scored.query_vectors),
+            **({"calibrate": _reference(scored.calibration)} if scored.calibration else {}),
             **{name: _reference(manifest) for name, manifest in _corpus(scored).items()},
         },
     )

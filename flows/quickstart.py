@@ -22,6 +22,7 @@ _RUN = {
     },
     "retrieve": {"dense": {"top_k": 100}, "bm25": {"top_k": 50}},
     "recipe": "hardmine",
+    "recipes": ["top"],
     "num_negatives": 5,
     "formats": ["triplet", "labeled-list"],
 }

@@ -35,6 +35,7 @@ class SelectionResult(BaseModel):
     shards: dict[str, str]
     gate: dict[str, Any]
     hubs: tuple[tuple[str, int], ...] = ()  # the documents that are a negative for most queries, and for how many
+    measures: dict[str, Any] = {}  # estimates of false negatives {estimator: [rate, low, high, pairs, note]}, yield, hardness
 
 
 class MineResult(BaseModel):

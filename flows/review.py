@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flows.selection import compute_features
-from flows.stored import find_round, stored_stage, stored_table
+from flows.mine import shard_settings
+from flows.selection import Decided, compute_features, measure_selection
+from flows.stored import find_round, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
-from tasks.audit.records import RoundRecord
+from tasks.audit.records import RoundRecord, StageRef, publish_round
 from tasks.errors import UsageError
 from tasks.review.export import export_review
 from tasks.review.labels import Answers, read_labels, read_manifest
@@ -21,6 +22,7 @@ from tasks.review.records import ReviewRecord, label_table, publish_review
 from tasks.review.sample import SAMPLE, Manifest, Origin, Stratum
 from tasks.review.settings import ExportSettings
 from tasks.runner.runner import Context
+from tasks.select.recipe import Recipe
 from tasks.sql import run
 from tasks.store.keys import digest
 from tasks.store.storage import Storage
@@ -29,6 +31,7 @@ from tasks.truth.frame import LABELS, Sample, frame
 from tasks.truth.review import Leak, leaks
 from tasks.truth.sampling import draw, plan
 from tasks.truth.settings import SamplingSettings
+from tasks.truth.task import Review
 
 _EMITTED = """
 SELECT query_id, doc_id, list(recipe ORDER BY recipe) AS recipes FROM (SELECT DISTINCT query_id, doc_id, recipe FROM negatives)
@@ -126,6 +129,7 @@ def import_labels(context: Context, files: Sequence[Path]) -> Imported:
     published = publish_review(context.storage, manifest, answers)
     record = find_round(context.storage, f"{manifest.origin.dataset}/{manifest.origin.round}")
     found, outside = review_leaks(context, record, published)
+    _measure_again(context, record, published)
     build_audit(context.storage)
     return Imported(published, answers, found, outside)
 
@@ -150,6 +154,27 @@ def review_leaks(context: Context, record: RoundRecord, reviewed: ReviewRecord) 
     )
     answered = sample.labels[sample.labels >= 0]
     return (leaks(frame(emitted), sample) if len(answered) else []), outside
+
+
+def _measure_again(context: Context, record: RoundRecord, reviewed: ReviewRecord) -> None:
+    """Measure the round's selections anew, now that a review says something about them."""
+    reach = {recipe for pair in reviewed.manifest.pairs for recipe in pair.recipes}
+    inside = [selection for selection in record.selections if selection.recipe in reach]
+    decided = {one.selection_id: stored_stage(context.storage, one.select) for one in inside}
+    review = Review(label_table(reviewed), [part for manifest in decided.values() for part in manifest.parts])
+    table, settings = stored_table(context.storage, record), stored_settings(record)
+    measured, stages = [], []
+    for selection in inside:
+        recipe = Recipe.model_validate(selection.recipe_settings)
+        found = {name: stored_stage(context.storage, reference) for name, reference in selection.features.items()}
+        outcome = Decided(selection.selection_id, decided[selection.selection_id], found)
+        reasons = shard_settings(settings, recipe).suspect_reasons
+        *_, last = measure_selection(context, table, recipe, outcome, settings.seed, reasons, [review])
+        stages.append(StageRef(stage=last.stage, key=last.key))
+        measured.append(selection.model_copy(update={"measures": stages[-1]}))
+    update = {"selections": tuple(measured), "stages": tuple(stages)}
+    if measured:
+        publish_round(context.storage, record.model_copy(update=update), add_only=True)
 
 
 def _emitted(context: Context, record: RoundRecord, recipes: Sequence[str]) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from flows.settings import MineSettings
 from tasks.corpus.dataset import Dataset
@@ -28,6 +28,7 @@ from tasks.select.registry import compose_recipe
 from tasks.store.manifest import Part, StageManifest
 from tasks.train.task import train_teacher
 from tasks.train.teacher import count_training_pairs
+from tasks.truth.task import calibrate
 
 _AUTO_FOLDS = 3
 _BACKWARD = 3  # a training step costs about three forward passes
@@ -50,6 +51,8 @@ class ScoredRound:
     table: StageManifest
     document_vectors: StageManifest
     query_vectors: StageManifest
+    calibration: StageManifest | None
+    planted: int
     stages: tuple[StageManifest, ...]
     teacher_facts: Mapping[str, Any]
 
@@ -130,8 +133,19 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
         fixed_documents,
         fixed_queries,
         _activation(settings),
+        teacher.calibration.parts[0] if teacher.calibration else None,
     )
-    return ScoredRound(dataset, depth, table, documents, queries, (*stages, table), teacher.facts)
+    return ScoredRound(
+        dataset=dataset,
+        depths=depth,
+        table=table,
+        document_vectors=documents,
+        query_vectors=queries,
+        calibration=teacher.calibration,
+        planted=sum(int(part.meta["planted"]) for part in merged.parts),
+        stages=(*stages, table),
+        teacher_facts=teacher.facts,
+    )
 
 
 def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
@@ -174,10 +188,11 @@ def _retrieve(
 
 @dataclass(frozen=True)
 class _Teacher:
-    """What the teacher gave: scored pairs, and facts about its training."""
+    """What the teacher gave: scored pairs, what its logits are worth, and facts about its training."""
 
     pairs: Sequence[Part]
     facts: Mapping[str, Any]
+    calibration: StageManifest | None = None
 
 
 def _score(
@@ -211,7 +226,15 @@ def _score(
         )
         stages.append(judged)
         pairs += judged.parts
-    return _Teacher(pairs, _teacher_facts([part for part in trained if part]))
+    unseen = _unseen(settings.teacher.train, len(trained))
+    calibration = calibrate(context, merged.parts, pairs, dataset.queries, sources, depth.teacher, unseen)
+    stages.append(calibration)
+    return _Teacher(pairs, _teacher_facts([part for part in trained if part]), calibration)
+
+
+def _unseen(training: TeacherTraining | None, teachers: int) -> Literal["all"] | dict[str, float | int]:
+    """Queries that were scored by a teacher that had not been trained on them."""
+    return "all" if training is None or teachers > 1 else {"holdout": training.holdout, "seed": training.seed}
 
 
 def _folds(

@@ -8,6 +8,7 @@ from typing import Any
 
 from flows.results import SelectionResult, sum_meta
 from tasks.audit.records import SelectionRecord, ShardsRef, StageRef
+from tasks.compare.settings import MeasureSettings
 from tasks.errors import UsageError
 from tasks.features.task import FeatureInputs, features
 from tasks.gate.report import check
@@ -15,12 +16,14 @@ from tasks.gate.stage import GateSettings
 from tasks.gate.task import gate
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
-from tasks.select.task import select
+from tasks.select.task import probe, select
 from tasks.shards.settings import ShardSettings
 from tasks.shards.task import shards
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage
 from tasks.store.tables import read_parts
+from tasks.truth.settings import EstimateSettings
+from tasks.truth.task import Review, measure
 
 HUBS = 20
 
@@ -36,6 +39,8 @@ class Table:
     documents: Sequence[Part]
     query_vectors: Sequence[Part]
     document_vectors: Sequence[Part]
+    calibration: Sequence[Part]  # of stage calibrate; none: no teacher
+    planted: int  # positives that are hidden as probes
     depths: dict[str, int]  # by source; "teacher" for the teacher's
 
 
@@ -95,6 +100,46 @@ def decide(context: Context, table: Table, recipe: Recipe, seed: int) -> Decided
     return Decided(selection, decisions, found)
 
 
+def measure_selection(
+    context: Context, table: Table, recipe: Recipe, outcome: Decided, seed: int, reasons: Sequence[str], reviews: Sequence[Review] = ()
+) -> tuple[StageManifest, ...]:
+    """What is known of a selection's false negatives: stages ``probe`` (where positives are planted) and, last, ``measure``.
+
+    Args:
+        context: storage, executor, progress.
+        table: the scored round.
+        recipe: as composed.
+        outcome: its decisions.
+        seed: of random draws.
+        reasons: of rejections that mean: probably relevant.
+        reviews: of this round.
+    """
+    stages: list[StageManifest] = []
+    parts = {name: manifest.parts for name, manifest in outcome.features.items()}
+    if table.planted:
+        vectors = table.document_vectors if recipe.limits.diversity else ()
+        stages.append(probe(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors))
+    wanted = MeasureSettings.of_recipe(recipe.model_dump(mode="json"))
+    settings = EstimateSettings(
+        num_negatives=wanted.num_negatives, stage_negatives=wanted.stage_negatives, suspect_reasons=tuple(sorted(reasons))
+    )
+    stages.append(
+        measure(
+            context,
+            table.scored,
+            outcome.decisions.parts,
+            table.queries,
+            table.sources,
+            settings,
+            probes=stages[0].parts if stages else (),
+            evidence=parts.get("evidence", ()),
+            reviews=reviews,
+            can_tell=all(part.meta["verdict"] != "cannot tell" for part in table.calibration),
+        )
+    )
+    return tuple(stages)
+
+
 def gate_settings(recipe: Recipe) -> GateSettings:
     """What the gate holds a recipe's selection to."""
     return GateSettings(num_negatives=recipe.num_negatives, duplicates=recipe.refuses_copies)
@@ -120,7 +165,8 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
     report = check(inspected.parts)
     report.raise_if_failed()
     written: dict[str, ShardsRef] = {}
-    stages = [*outcome.features.values(), decided, inspected]
+    measured = measure_selection(context, table, recipe, outcome, seed, settings.suspect_reasons)
+    stages = [*outcome.features.values(), decided, inspected, *measured]
     for name in formats:
         manifest, folder = shards(context, name, selection, decided.parts, table.scored, table.queries, table.documents, settings)
         written[name] = ShardsRef(stage=manifest.stage, key=manifest.key, folder=folder)
@@ -133,6 +179,8 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
         gate=report.as_json(),
         num_negatives=recipe.num_negatives,
         recipe_settings=recipe.model_dump(mode="json"),
+        measures=StageRef(stage=measured[-1].stage, key=measured[-1].key),
+        features={name: StageRef(stage=manifest.stage, key=manifest.key) for name, manifest in outcome.features.items()},
     )
     result = SelectionResult(
         recipe=recipe.name,
@@ -143,6 +191,7 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
         shards={name: f"{context.storage.root}/{ref.folder}" for name, ref in written.items()},
         gate=report.as_json(),
         hubs=_hubs(context.storage, decided),
+        measures=dict(measured[-1].parts[0].meta),
     )
     return Selected(record, result, tuple(stages))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.mine import shard_settings
@@ -52,7 +53,7 @@ def select_again(
         GateError: the selection fails the release gate.
     """
     table = stored_table(context.storage, record)
-    settings = _settings(record)
+    settings = stored_settings(record)
     facts = stored_facts(record, num_negatives)
     recipe = compose_recipe(wanted, facts)
     if not truncate:
@@ -90,7 +91,7 @@ def export_round(context: Context, record: RoundRecord, selection: SelectionReco
     """
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
-    table, settings = stored_table(context.storage, record), _settings(record)
+    table, settings = stored_table(context.storage, record), stored_settings(record)
     recipe = compose_recipe(selection.recipe_settings, Facts(settings.num_negatives, 1))
     decided = stored_stage(context.storage, selection.select)
     manifest, _ = shards(
@@ -129,7 +130,10 @@ def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
 def stored_table(storage: Storage, record: RoundRecord) -> Table:
     """The scored table of a published round."""
     parts = {role: stored_stage(storage, reference).parts for role, reference in record.roles.items()}
+    calibration = parts.pop("calibrate", ())
     return Table(
+        calibration=calibration,
+        planted=int(record.settings["planted_pairs"]),
         candidate_set_id=record.candidate_set_id,
         sources=record.settings["sources"],
         depths=dict(record.settings["depths"]),
@@ -142,8 +146,9 @@ def stored_facts(record: RoundRecord, num_negatives: int | None = None) -> Facts
     return Facts(num_negatives or int(record.settings["num_negatives"]), **record.settings["facts"])
 
 
-def _settings(record: RoundRecord) -> MineSettings:
-    extra = ("depths", "sources", "facts", "teacher_facts")
+def stored_settings(record: RoundRecord) -> MineSettings:
+    """The settings that a round was mined with."""
+    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs")
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
 
 
@@ -157,3 +162,10 @@ def stored_stage(storage: Storage, reference: StageRef) -> StageManifest:
     if manifest is None:
         raise StorageError(f"{storage.root}: files of stage {reference.stage} are gone", "mine the round again: what is there is reused")
     return manifest
+
+
+def measured(storage: Storage, selection: SelectionRecord, name: str) -> pa.Table | None:
+    """A file of the selection's stage ``measure``, where it was measured."""
+    if selection.measures is None:
+        return None
+    return read_table(storage, stored_stage(storage, selection.measures).parts[0].file(name))

@@ -93,3 +93,31 @@ def advise(
         print_json({"curves": [line.model_dump(mode="json") for line in lines], "advice": [one.model_dump(mode="json") for one in advice]})
     else:
         print_advice(out, lines, advice)
+
+
+@app.command(epilog="Example: hardmine report cranfield/1 --out report.html")
+def report(
+    round_name: Round,
+    target: Annotated[Path, typer.Option("--out", help="The HTML file to write.")] = Path("report.html"),
+    recipes: Annotated[str | None, typer.Option(help="Recipes to compare beside the round's own; by default plain top-K.")] = None,
+    qrels: Qrels = None,
+    queries: Measured = None,
+    min_grade: MinGrade = 1,
+    curves: Annotated[bool, typer.Option(help="Sweep each recipe over its own setting.")] = True,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """One self-contained HTML file: funnel, scores, recipes, false negatives, examples, cost. No model runs."""
+    from flows.configuration import load_recipe_list
+    from flows.report import report as write
+    from flows.stored import find_round
+
+    truth = read_judgements(qrels, queries, min_grade)
+    wanted = load_recipe_list(recipes) if recipes else []
+    with progress_listeners() as progress:
+        context = open_context(root, progress)
+        written = write(context, find_round(context.storage, round_name), target, wanted, truth, 500 if curves else 0)
+    if as_json:
+        print_json({"report": str(written)})
+    else:
+        out.print(f"report in {escape(str(written))}", highlight=False)

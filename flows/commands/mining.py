@@ -58,6 +58,7 @@ def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:
     from flows.mine import mine as run
     from flows.stored import example_stories
     from flows.summary import print_examples, print_next_steps, print_result
+    from flows.versus import print_versus
 
     with progress_listeners() as progress:
         result = run(settings, progress)
@@ -67,5 +68,6 @@ def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:
     print_result(out, result)
     stories = example_stories(result)
     print_examples(out, stories)
+    print_versus(out, result)
     if first_time and stories:
         print_next_steps(out, result, stories[0].query_id)

@@ -132,10 +132,13 @@ STAGES = [
     "retrieve-bm25",
     "candidates",
     "score",
-    "signatures",
+    "calibrate",
     "scored",
+    "signatures",
+    "feature-containment",
     "select",
     "gate",
+    "measure",
     "shards",
 ]
 

@@ -1,0 +1,216 @@
+"""The report of a round: everything gathered from what is committed, then one HTML file. No model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from flows.compare import CompareRequest, Comparison, compare
+from flows.examples import hardest, hubs, suspicious
+from flows.results import sum_meta
+from flows.stored import measured, stored_stage
+from flows.summary import REASONS
+from tasks.audit.records import RoundRecord, SelectionRecord
+from tasks.compare.truth import Truth
+from tasks.report.data import (
+    Calibration,
+    Cost,
+    Estimate,
+    Facts,
+    Funnel,
+    Histogram,
+    Rejection,
+    ReliabilityBin,
+    ReportData,
+    Slice,
+    Value,
+    YieldRow,
+    Yields,
+)
+from tasks.report.data import Comparison as ComparisonSection
+from tasks.report.render import write_report
+from tasks.runner.runner import Context
+from tasks.select.registry import recipe_names
+from tasks.sql import run
+from tasks.store.manifest import StageManifest
+from tasks.store.storage import Storage
+from tasks.store.tables import read_table
+
+BASELINE = "top"
+_SURVIVAL = ("planted_survival", "planted_survival_weighted")
+_GROUPS = {"positive": "positives", "negative": "negatives", "suspect": "suspects", "rejected": "rejected", "planted": "planted"}
+
+
+def report(
+    context: Context,
+    record: RoundRecord,
+    target: Path,
+    recipes: Sequence[str | dict[str, Any]],
+    truth: Truth | None,
+    sweep_queries: int,
+) -> Path:
+    """Write the report of a round.
+
+    Args:
+        context: storage, executor, progress.
+        record: the round.
+        target: the HTML file.
+        recipes: to compare beside the round's own; none: plain top-K.
+        truth: exhaustive judgements, or none.
+        sweep_queries: see :class:`flows.compare.CompareRequest`.
+    """
+    chosen = record.selection()
+    own = {one.recipe: one.recipe if one.recipe in recipe_names() else one.recipe_settings for one in record.selections}
+    further = [one for one in recipes or [BASELINE] if not isinstance(one, str) or one not in own]
+    request = CompareRequest(recipes=[*own.values(), *further], truth=truth, truncate=True, sweep_queries=sweep_queries)
+    comparison = compare(context, record, request)
+    return write_report(gather(context.storage, record, chosen, comparison, truth is not None), target)
+
+
+def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, comparison: Comparison, judged: bool) -> ReportData:
+    """All that the report shows."""
+    selections = [chosen, *(one for one in record.selections if one.selection_id != chosen.selection_id)]
+    estimates = {one.recipe: measured(storage, one, "estimates.parquet") for one in selections}
+    return ReportData(
+        facts=_facts(record, chosen),
+        funnels=tuple(_funnel(stored_stage(storage, one.select), one.recipe) for one in selections),
+        scores=_histograms(measured(storage, chosen, "histogram.parquet")),
+        comparison=ComparisonSection(
+            outcomes=comparison.outcomes,
+            curves=comparison.curves,
+            points=comparison.points,
+            left_out=comparison.left_out,
+            note="Leak is measured on the judged queries." if judged else "",
+        ),
+        false_negatives=tuple(one for recipe, table in estimates.items() for one in _estimates(recipe, table)),
+        calibration=_calibration(storage, record),
+        yields=_yields(comparison),
+        slices=_slices(estimates[chosen.recipe]),
+        hardest=hardest(storage, record, chosen),
+        suspicious=suspicious(storage, record, chosen),
+        hubs=hubs(storage, record, chosen),
+        cost=tuple(_cost(stored_stage(storage, reference)) for reference in record.stages),
+        absent={} if "calibrate" in record.roles else {"calibration": "The round has no teacher."},
+    )
+
+
+def _facts(record: RoundRecord, chosen: SelectionRecord) -> Facts:
+    settings = {name: value for name, value in record.settings.items() if name not in ("depths", "facts", "teacher_facts", "sources")}
+    teacher = settings.get("teacher") or {}
+    return Facts(
+        dataset=record.dataset,
+        round=record.number,
+        created=record.created,
+        documents=record.settings["facts"]["documents"],
+        queries=record.settings["facts"]["queries"],
+        model=Path(str(settings["model"]["path"])).name,
+        teacher=Path(str(teacher["path"])).name if teacher.get("path") else "trained in the run" if teacher else "",
+        recipe=chosen.recipe,
+        baseline=BASELINE,
+        settings=settings,
+    )
+
+
+def _funnel(decided: StageManifest, recipe: str) -> Funnel:
+    decisions = sum_meta(decided, "decisions")
+    reasons = sum_meta(decided, "reasons")
+    unscored = decisions.get("unscored", 0)
+    rejected = {name: count for name, count in reasons.items() if name != "unscored"}
+    rejected |= {"unscored": reasons["unscored"] - unscored} if reasons.get("unscored", 0) > unscored else {}
+    return Funnel(
+        recipe=recipe,
+        candidates=sum(decisions.values()),
+        positives=decisions.get("positive", 0),
+        pseudo_positives=decisions.get("pseudo_positive", 0),
+        rejected=tuple(Rejection(reason=name, count=count, meaning=REASONS.get(name, "")) for name, count in rejected.items()),
+        unscored=unscored,
+        not_drawn=decisions.get("not_drawn", 0),
+        negatives=decisions.get("negative", 0),
+    )
+
+
+def _histograms(table: pa.Table | None) -> tuple[Histogram, ...]:
+    if table is None:
+        return ()
+    found = []
+    for score in table["score"].unique().to_pylist():
+        rows = run("SELECT * FROM histogram WHERE score = $score ORDER BY kind, low", {"histogram": table}, {"score": score}).to_pylist()
+        bins = sorted({(row["low"], row["high"]) for row in rows})
+        place = {low: number for number, (low, _) in enumerate(bins)}
+        counts: dict[str, list[int]] = {}
+        for row in rows:
+            counts.setdefault(_GROUPS[row["kind"]], [0] * len(bins))[place[row["low"]]] = row["pairs"]
+        edges = (*(low for low, _ in bins), bins[-1][1])
+        found.append(Histogram(score=score, edges=edges, counts={name: tuple(values) for name, values in counts.items()}))
+    return tuple(found)
+
+
+def _estimates(recipe: str, table: pa.Table | None) -> list[Estimate]:
+    rows = [] if table is None else table.to_pylist()
+    return [
+        Estimate(
+            recipe=recipe,
+            estimator=row["estimator"],
+            quantity="survival" if row["estimator"] in _SURVIVAL else "false_negatives",
+            rate=row["rate"],
+            low=row["low"],
+            high=row["high"],
+            note=row["note"] or "",
+        )
+        for row in rows
+        if row["slice"] == "all"
+    ]
+
+
+def _slices(table: pa.Table | None) -> tuple[Slice, ...]:
+    by: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in [] if table is None else table.to_pylist():
+        if row["slice"] not in ("all", "batch_size"):
+            mine = by.setdefault((row["slice"], row["value_of_slice"]), {"queries": 0, "values": {}})
+            mine["queries"] = max(mine["queries"], row["queries"] or 0)
+            mine["values"][row["estimator"].replace("_", " ")] = Value(value=row["rate"], low=row["low"], high=row["high"])
+    return tuple(Slice(by=name, name=value, queries=one["queries"], values=one["values"]) for (name, value), one in by.items())
+
+
+def _calibration(storage: Storage, record: RoundRecord) -> Calibration | None:
+    if "calibrate" not in record.roles:
+        return None
+    (part,) = stored_stage(storage, record.roles["calibrate"]).parts
+    meta = part.meta
+    bins = tuple(
+        ReliabilityBin(predicted=row["predicted"], observed=row["observed"], pairs=row["pairs"])
+        for row in read_table(storage, part.file("reliability.parquet")).to_pylist()
+    )
+    warning = "" if meta["verdict"] == "can tell" else f"The verdict on this teacher is: {meta['verdict']}."
+    return Calibration(
+        bins=bins,
+        brier=meta.get("brier"),
+        auc=meta.get("auc"),
+        method=meta.get("kind") or "",
+        source=meta.get("source") or "",
+        warning=warning,
+    )
+
+
+def _yields(comparison: Comparison) -> Yields:
+    rows = []
+    for one in comparison.outcomes:
+        shown = one.metrics
+        served = round(shown.served * shown.queries)
+        rows.append(YieldRow(recipe=one.recipe, queries=shown.queries, served=served, negatives_per_query=shown.negatives_per_query))
+    return Yields(rows=tuple(rows))
+
+
+def _cost(manifest: StageManifest) -> Cost:
+    counters = manifest.counters
+    size = sum(file.bytes for part in manifest.parts for file in part.files)
+    return Cost(
+        stage=manifest.stage,
+        seconds=manifest.seconds,
+        model_calls=counters.get("model_calls", 0),
+        cache_hits=counters.get("cache_hits", 0),
+        bytes=size,
+    )

@@ -1,0 +1,40 @@
+"""What is measured, and on whom."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from tasks.settings import Settings
+
+MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
+
+
+class EvaluateSettings(Settings):
+    """An evaluation by exact search over all documents."""
+
+    split: str = Field("dev", min_length=1, description="Queries of this split are measured on; never train.")
+    measures: tuple[str, ...] = Field(MEASURES, min_length=1, description="Names that ir-measures knows.")
+    depth: int = Field(100, ge=1, le=10_000, description="Documents that are ranked for a query; no measure looks deeper.")
+    exclude_self: Literal["none", "id", "text"] = Field(
+        "none",
+        description="Leave out, for each query, the document of the same id, or those of the same text: for queries that are documents.",
+    )
+    resamples: int = Field(1000, ge=10, le=100_000, description="Of the bootstrap over queries.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the two-sided intervals.")
+    seed: int = Field(0, ge=0, description="Of the bootstrap.")
+
+    @field_validator("split")
+    @classmethod
+    def _not_trained_on(cls, split: str) -> str:
+        if split.lower() == "train":
+            raise ValueError("queries of split train are trained on; measure on dev, or once on test")
+        return split
+
+    @field_validator("measures")
+    @classmethod
+    def _different(cls, measures: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(measures)) < len(measures):
+            raise ValueError("a measure is named twice")
+        return measures

@@ -1,0 +1,1 @@
+"""Finetune: the retriever's next checkpoint from a round's training rows."""

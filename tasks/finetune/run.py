@@ -1,0 +1,64 @@
+"""The work of the train-retriever stage: gather the samples, train, write the model with its card."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.errors import StorageError
+from tasks.finetune.card import card
+from tasks.finetune.material import frozen_index, gather
+from tasks.finetune.stage import STAGE
+from tasks.models.finetuning import finetune
+from tasks.models.fingerprint import ModelSpec
+from tasks.models.train_settings import TrainSettings
+from tasks.runner.stage import Work
+from tasks.store.output import Output
+from tasks.store.storage import Storage
+
+
+def run(work: Work, out: Output) -> None:
+    """Write ``model/…``; meta: steps, seconds, resumed_from, losses, and what :func:`tasks.finetune.material.gather` says."""
+    job = work.job
+    settings = TrainSettings.model_validate(job.options["training"])
+    samples, facts = gather(work, settings)
+    spec = ModelSpec.model_validate(job.options["spec"]).model_copy(update={"prompt": str(job.settings["document_prompt"])})
+    began = time.monotonic()
+    folder = work.storage.scratch() / uuid.uuid4().hex
+    with _checkpoints(work.storage, job.key(STAGE)) as checkpoints:
+        try:
+            done = finetune(
+                spec, str(job.settings["query_prompt"]), settings, samples, folder, checkpoints, work.report, frozen_index(work)
+            )
+            facts |= {"steps": done.steps, "losses": [[step, round(loss, 6)] for step, loss in done.losses]}
+            (folder / "README.md").write_text(card(job.settings, facts), encoding="utf-8")
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                out.file(f"model/{file.relative_to(folder).as_posix()}", file)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    lengths = (samples.lessons[:, 1] - samples.lessons[:, 0]).sum()
+    out.count(model_calls=int(lengths) * (1 + samples.documents.shape[1]))
+    out.meta.update(facts, seconds=round(time.monotonic() - began, 3), resumed_from=done.resumed_from)
+
+
+@contextmanager
+def _checkpoints(storage: Storage, key: str) -> Iterator[Path]:
+    """The folder of this training's checkpoints: it outlives a failure, and goes when the training is done.
+
+    Raises:
+        StorageError: another process trains the same.
+    """
+    folder = storage.scratch() / f"train-retriever-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (storage.scratch() / f"train-retriever-{key}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StorageError(f"another process trains this model already ({folder})", "wait for it, or stop it") from error
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""Who may be trained on: queries of the split train, and those of none."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import InputError
+
+TRAINED = "train"
+
+
+def is_trained(split: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether queries may be trained on.
+
+    >>> is_trained(pa.chunked_array([["train", None, "test", "Train"]])).to_pylist()
+    [True, True, False, True]
+    """
+    return pc.fill_null(pc.equal(pc.utf8_lower(split), TRAINED), True)
+
+
+def refuse_others(query_ids: pa.ChunkedArray, queries: pa.Table) -> None:
+    """The last check before training.
+
+    Args:
+        query_ids: of the training rows.
+        queries: query_id, split of all queries.
+
+    Raises:
+        InputError: a row belongs to a query of another split, or to none of the queries.
+    """
+    allowed = queries["query_id"].filter(is_trained(queries["split"])).combine_chunks()
+    inside = pc.is_in(query_ids, value_set=allowed)
+    if len(query_ids) and not pc.all(inside).as_py():
+        query = query_ids.filter(pc.invert(inside))[0].as_py()
+        raise InputError(f"query {query!r} is not of split {TRAINED!r}: it must not be trained on", "this is a defect: report it")

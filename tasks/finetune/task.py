@@ -1,0 +1,30 @@
+"""Training a retriever as a Prefect task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.finetune.stage import STAGE, Mined, jobs
+from tasks.models.settings import ModelSettings
+from tasks.models.train_settings import TrainSettings
+from tasks.runner.prefect_task import stage_task
+from tasks.runner.runner import Context
+from tasks.store.manifest import Part, StageManifest
+
+_train = stage_task(STAGE)
+
+
+def train_retriever(
+    context: Context,
+    mined: Mined,
+    queries: Sequence[Part],
+    model: ModelSettings,
+    settings: TrainSettings,
+    suspect_reasons: Sequence[str],
+    stages: Sequence[str] = ("main",),
+    earlier: Sequence[Mined] = (),
+    document_vectors: Sequence[Part] = (),
+) -> StageManifest:
+    """The next checkpoint: stage ``train-retriever``. See :func:`tasks.finetune.stage.jobs`."""
+    work = jobs(context.storage, mined, queries, model, settings, suspect_reasons, stages, earlier, document_vectors)
+    return _train(context, work)

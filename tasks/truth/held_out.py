@@ -1,0 +1,113 @@
+"""Labelled pairs that may calibrate a teacher: of queries that it was not trained on, against unlabelled candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tasks.folds import Fold, group_draws, in_fold, query_groups
+from tasks.sql import quote_identifier, run
+from tasks.truth.calibration import apply, fit
+from tasks.truth.intervals import Codes, Floats
+
+_Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LabelledPairs:
+    """Pairs with the teacher's score.
+
+    Args:
+        score: (n,) logits, finite.
+        label: (n,) a labelled positive; the others are unlabelled candidates.
+        weight: (n,) how many candidates each stands for.
+        fold: (n,) fold of its query's group.
+    """
+
+    score: Floats
+    label: _Flags
+    weight: Floats
+    fold: Codes
+
+    @property
+    def positives(self) -> int:
+        """Labelled ones."""
+        return int(self.label.sum())
+
+
+def untrained(queries: pa.Table, held_out: Any, folds: int) -> pa.Table:
+    """The queries that the teacher was not trained on.
+
+    Args:
+        queries: query_id, group.
+        held_out: ``all``, or ``holdout`` (share of the groups) and ``seed``, as the teacher's training held them out.
+        folds: how many folds of groups to make.
+
+    Returns:
+        query_id and fold.
+    """
+    ids = queries["query_id"].to_pylist()
+    groups = query_groups(ids, ids, queries["group"].to_pylist())
+    seed, kept = 0, np.ones(len(ids), dtype=bool)
+    if isinstance(held_out, Mapping):
+        seed = int(held_out["seed"])
+        kept = group_draws(groups, seed).astype(np.float64) / 2.0**64 < float(held_out["holdout"])
+    draws = group_draws(groups, seed + 1)  # other draws than those that held the groups out
+    fold = np.zeros(len(ids), dtype=np.int64)
+    for number in range(folds):
+        fold[in_fold(draws, Fold(number, folds))] = number
+    return pa.table({"query_id": queries["query_id"], "fold": fold}).filter(pa.array(kept))
+
+
+def labelled_pairs(
+    candidates: pa.Table, pairs: pa.Table, queries: pa.Table, sources: Sequence[str], depth: int, max_pairs: int
+) -> LabelledPairs:
+    """Labelled positives and unlabelled candidates within the teacher's depth, of queries that have a labelled positive.
+
+    Together, by weight, they stand for all candidates there are: positives count once, and as many unlabelled candidates as were drawn for
+    all of them. Left out: planted positives, and documents that are judged to be no positives.
+
+    Args:
+        candidates: query_id, relevance, is_positive, planted, query_hash, doc_hash, ``<source>_rank``.
+        pairs: :data:`tasks.schema.PAIRS`.
+        queries: of :func:`untrained`.
+        sources: whose ranks count.
+        depth: worst rank.
+        max_pairs: unlabelled candidates to draw at most, by hash.
+    """
+    ranked = " OR ".join(f"{quote_identifier(f'{source}_rank')} <= {int(depth)}" for source in sources) or "false"
+    found = run(
+        f"""WITH labelled AS (SELECT query_id FROM candidates WHERE is_positive),
+                 asked AS (SELECT query_id, fold FROM queries SEMI JOIN labelled USING (query_id)),
+                 known AS (SELECT query_id, fold, coalesce(is_positive, false) AS label, query_hash, doc_hash
+                           FROM candidates JOIN asked USING (query_id)
+                           WHERE ({ranked}) AND NOT coalesce(planted, false) AND (is_positive OR relevance IS NULL)),
+                 logits AS (SELECT query_hash, doc_hash, min(logit)::DOUBLE AS score FROM pairs WHERE isfinite(logit) GROUP BY ALL)
+            SELECT fold, label, score FROM known JOIN logits USING (query_hash, doc_hash)
+            ORDER BY label DESC, md5(query_hash || doc_hash), query_id, doc_hash""",
+        {"candidates": candidates, "pairs": pairs, "queries": queries},
+    )
+    label = found["label"].to_numpy()
+    positives = int(label.sum())
+    rest = len(label) - positives
+    drawn = min(rest, max_pairs)
+    score, fold = (found[name].to_numpy()[: positives + drawn] for name in ("score", "fold"))
+    weight = np.ones(positives + drawn)
+    weight[positives:] = rest / max(drawn, 1)
+    return LabelledPairs(score, label[: positives + drawn], weight, fold)
+
+
+def out_of_fold(given: LabelledPairs, kind: Any) -> Floats:
+    """(n,) probability of each pair by a calibration that saw no label of its fold; by one that saw all where there is no other fold."""
+    probability = np.empty(len(given.score))
+    for number in np.unique(given.fold):
+        mine = given.fold == number
+        train = ~mine if given.label[~mine].any() else np.ones_like(mine)
+        fitted = fit(given.score[train], given.label[train], given.weight[train], kind)
+        probability[mine] = apply(fitted, given.score[mine])
+    return probability

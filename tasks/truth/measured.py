@@ -1,0 +1,173 @@
+"""All estimators of one selection's false negatives, each as far as what it needs is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.truth.estimates import Middle, Planted, Row, Target, planted_rows, share_rows
+from tasks.truth.in_batch_rows import in_batch_rows
+from tasks.truth.intervals import Floats
+from tasks.truth.judged import judgements
+from tasks.truth.reviewed import Reviewed, probabilities, review_rows
+from tasks.truth.selected import Flags, Selected, flags
+from tasks.truth.settings import EstimateSettings, ReviewSettings, SurvivalSettings
+
+_LABELS_ONLY = "the teacher, calibrated on labels, not for counts"
+_RAW = "the teacher, not calibrated"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the estimators share.
+
+    Args:
+        selected: the selection.
+        settings: of the stage.
+        reviewed: a review of it, or none.
+        qrels: query_id, doc_id, relevance: the judgements; none, unless some are declared.
+        judged: (queries,) which of them are judged.
+        outside: whether the judgements are others than the round's own labels.
+        probability: (candidates,) to be relevant, NaN: unknown.
+        source: of the probability.
+        can_tell: whether the teacher can tell relevant from not.
+    """
+
+    selected: Selected
+    settings: EstimateSettings
+    reviewed: Reviewed | None
+    qrels: pa.Table | None
+    judged: Flags
+    outside: bool
+    probability: Floats
+    source: str
+    can_tell: bool
+
+    @classmethod
+    def of(
+        cls,
+        selected: Selected,
+        settings: EstimateSettings,
+        reviewed: Reviewed | None,
+        truth: pa.Table | None,
+        queries: pa.Table | None,
+        can_tell: bool,
+    ) -> Measured:
+        """Find the judgements and the best probabilities.
+
+        Args:
+            selected: the selection.
+            settings: ``judged`` says what the judgements mean.
+            reviewed: a review of it, or none.
+            truth: qrels; none: the round's labels.
+            queries: query_id of the judged ones; none: those of the qrels.
+            can_tell: whether the teacher can tell relevant from not.
+        """
+        qrels = None
+        if settings.judged != "none":
+            own = selected.scored.select(["query_id", "doc_id", "relevance"])
+            qrels = truth if truth is not None else own.filter(own["relevance"].is_valid())
+        judged = np.zeros(selected.queries.num_rows, dtype=bool)
+        if qrels is not None:
+            ids = (queries if queries is not None else qrels)["query_id"].combine_chunks()
+            judged = np.asarray(pc.is_in(selected.queries["query_id"], value_set=ids).to_numpy(), dtype=bool)
+        if reviewed is not None:
+            probability, source = probabilities(selected, reviewed, ReviewSettings(level=settings.level)), "the review"
+        else:
+            probability, source = selected.score("teacher_calibrated"), _LABELS_ONLY
+        return cls(selected, settings, reviewed, qrels, judged, truth is not None, probability, source, can_tell)
+
+    @property
+    def relevant(self) -> pa.Table | None:
+        """query_id, doc_id of relevant pairs, by exhaustive judgements; none without them."""
+        if self.qrels is None or self.settings.judged != "exhaustive":
+            return None
+        return self.qrels.filter(pc.greater_equal(self.qrels["relevance"], self.settings.min_grade)).select(["query_id", "doc_id"])
+
+
+def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
+    """Rows of :data:`tasks.schema.ESTIMATES`, by estimator; slice ``all`` first in each.
+
+    Args:
+        given: the selection and what is known of it.
+        probes: :data:`tasks.schema.PROBES`, or none.
+    """
+    rows: list[Row] = []
+    if probes is not None and probes.num_rows:
+        survived = SurvivalSettings(level=given.settings.level)
+        rows += planted_rows(given.selected, Planted.of(given.selected, probes), _target(given, survived), _middle(given), survived)
+    rows += _judged(given)
+    if given.reviewed is not None and given.reviewed.sure:
+        rows += review_rows(given.selected, given.reviewed, ReviewSettings(level=given.settings.level))
+    rows += _teacher(given)
+    for size in given.settings.batch_sizes:
+        rows += in_batch_rows(given.selected, size, given.relevant, given.judged, given.probability, given.source, given.settings.level)
+    order = list(dict.fromkeys(one["estimator"] for one in rows))
+    return sorted(rows, key=lambda one: order.index(one["estimator"]))
+
+
+def headline(rows: Sequence[Row]) -> dict[str, list[Any]]:
+    """{estimator: [rate, low, high, pairs, note]}: the first row of each."""
+    found: dict[str, list[Any]] = {}
+    for one in rows:
+        found.setdefault(one["estimator"], [one[name] for name in ("rate", "low", "high", "pairs", "note")])
+    return found
+
+
+def _target(given: Measured, settings: SurvivalSettings) -> Target | None:
+    if np.isfinite(given.probability[given.selected.unlabelled]).any():
+        return Target.of(given.selected, given.probability, f"by {given.source}", settings)
+    raw = given.selected.score("teacher_sigmoid")
+    if np.isfinite(raw[given.selected.unlabelled]).any():
+        return Target.of(given.selected, raw, f"by {_RAW}", settings)
+    return None
+
+
+def _middle(given: Measured) -> Middle | None:
+    """Unlabelled relevant documents a query: counted by judgements from outside, else expected by a review."""
+    selected = given.selected
+    if given.outside and given.relevant is not None:
+        place = selected.find(given.relevant)
+        relevant = np.zeros(selected.scored.num_rows, dtype=bool)
+        relevant[place[place >= 0]] = True
+        return Middle(selected.by_query(1.0, relevant & selected.unlabelled), given.judged, "judged")
+    if given.reviewed is not None:
+        expected = selected.by_query(given.probability, selected.unlabelled)
+        return Middle(expected, np.ones(len(expected), dtype=bool), "by the review's calibration")
+    return None
+
+
+def _judged(given: Measured) -> list[Row]:
+    kind = given.settings.judged
+    if given.qrels is None or kind == "none" or not given.judged.any():
+        return []
+    selected = given.selected
+    negatives = selected.scored.select(["query_id", "doc_id"]).filter(pa.array(selected.emitted))
+    asked = selected.queries.select(["query_id"]).filter(pa.array(given.judged))
+    counted = judgements(negatives, given.qrels, kind, asked, given.settings.min_grade)
+    place = pc.index_in(counted["query_id"], value_set=selected.queries["query_id"].combine_chunks()).to_numpy().astype(np.int64)
+    size = selected.queries.num_rows
+    top = np.bincount(place, flags(counted["relevant"]), size).astype(np.float64)
+    bottom = np.bincount(place, minlength=size).astype(np.float64)
+    word = "every relevant document is judged" if kind == "exhaustive" else "only judged pairs count"
+    asides = "" if given.outside else "; no unlabelled document is relevant, as declared"
+    return share_rows(selected, "judged", top, bottom, given.settings.level, f"counted: {word}{asides if kind == 'exhaustive' else ''}")
+
+
+def _teacher(given: Measured) -> list[Row]:
+    selected = given.selected
+    likely = selected.score("teacher_calibrated")
+    scored = selected.emitted & np.isfinite(likely)
+    if not scored.any():
+        return []
+    note = f"mean probability by {_LABELS_ONLY}: no count of relevant negatives"
+    missing = 1 - scored.sum() / selected.emitted.sum()
+    note += f"; {missing:.0%} of the negatives have no score and are not in it" if missing > 0 else ""
+    note += "; this teacher cannot tell relevant from not" if not given.can_tell else ""
+    top, bottom = selected.by_query(np.nan_to_num(likely), scored), selected.by_query(1.0, scored)
+    return share_rows(selected, "calibrated_teacher", top, bottom, given.settings.level, note)
