@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from flows.selection import Table, check_depth, compute_features, decide
 from flows.stored import check_features, stored_facts, stored_table
 from tasks.audit.records import RoundRecord
 from tasks.compare.advice import Advice, advise
-from tasks.compare.curves import Curve, CurvePoint, curve
+from tasks.compare.curves import Curve, CurvePoint, at_yield, curve
 from tasks.compare.metrics import SCORED_COLUMNS, measure
 from tasks.compare.overlap import negative_pairs, overlaps
 from tasks.compare.results import RecipeOutcome
@@ -27,8 +26,10 @@ from tasks.errors import UsageError, nearest
 from tasks.features.task import sample_queries
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts, Recipe
-from tasks.select.registry import compose_recipe, recipe_class, recipe_names
+from tasks.select.registry import compose_recipe, is_published, recipe_class, recipe_names
+from tasks.select.rules.evidence import LikelyRelevant
 from tasks.select.task import select
+from tasks.sql import run
 from tasks.store.keys import digest
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
@@ -54,8 +55,14 @@ class Comparison(BaseModel):
             "round": self.round,
             "recipes": comparison_rows(self.outcomes),
             "curves": [line.model_dump(mode="json") for line in self.curves],
+            "at_equal_yield": {family: point.model_dump(mode="json") for family, point in self.at_equal_yield().items()},
             "left_out": self.left_out,
         }
+
+    def at_equal_yield(self, served: float = 0.95) -> dict[str, CurvePoint]:
+        """The hardest setting of each swept recipe that serves so many queries; recipes without one are left out."""
+        found = {line.family: at_yield(line, served) for line in self.curves}
+        return {family: point for family, point in found.items() if point is not None}
 
     @property
     def points(self) -> dict[str, CurvePoint]:
@@ -98,17 +105,16 @@ def compare(context: Context, record: RoundRecord, request: CompareRequest) -> C
     recipes, left_out = _recipes(record, table, facts, request)
     outcomes, pairs, curves = [], {}, []
     for name, (wanted, recipe) in recipes.items():
-        start = time.monotonic()
         decided = decide(context, table, recipe, seed)
-        seconds = time.monotonic() - start
+        seconds = sum(manifest.seconds for manifest in (*decided.features.values(), decided.decisions))
         selection = read_parts(context.storage, decided.decisions.parts, "decisions.parquet", _DECISIONS)
         rows = read_parts(context.storage, decided.decisions.parts, "rows.parquet", _ROWS)
         metrics = measure(selection, scored, request.truth, _settings(recipe), rows)
         pairs[name] = negative_pairs(selection, rows)
         given = {key: value for key, value in wanted.items() if key != "name"} if isinstance(wanted, dict) else {}
         outcomes.append(RecipeOutcome(recipe=name, settings=given, seconds=seconds, metrics=metrics))
-        if request.sweep_queries and recipe.name in recipe_names():
-            curves += _swept(context, table, facts, wanted, request, seed)
+        if request.sweep_queries and is_published(wanted):
+            curves += _swept(context, table, facts, name, wanted, request, seed)
     beside = overlaps(pairs)
     outcomes = [outcome.model_copy(update={"overlap": beside[outcome.recipe]}) for outcome in outcomes]
     return Comparison(round=f"{record.dataset}/{record.number}", outcomes=tuple(outcomes), curves=tuple(curves), left_out=left_out)
@@ -146,6 +152,9 @@ def find_threshold(context: Context, record: RoundRecord, request: AdviceRequest
         joined = read_parts(context.storage, manifest.parts, "features.parquet")
         for name in joined.column_names:
             scored = scored.append_column(name, joined[name])
+    if "label_evidence" in scored.column_names:
+        relevance = LikelyRelevant(on_null="keep").relevance()
+        scored = run(f"SELECT *, ({relevance})::FLOAT AS likely_relevance FROM scored ORDER BY query_id, doc_id", {"scored": scored})
     if request.truth is not None:
         check_truth(request.truth, scored)
     known = measures(scored)
@@ -155,10 +164,34 @@ def find_threshold(context: Context, record: RoundRecord, request: AdviceRequest
     columns = request.columns or [name for name in _ADVISED if name in known and scored[_base(name)].null_count < scored.num_rows]
     settings = YieldSettings(num_negatives=facts.num_negatives, depth=int(table.depths["dense"]))
     curves = [yield_curve(scored, column, settings, truth=request.truth) for column in columns]
-    return curves, [advise(line, request.rate, request.min_yield) for line in curves]
+    return curves, [_as_setting(advise(line, request.rate, request.min_yield)) for line in curves]
 
 
-_ADVISED = ("label_evidence", "teacher_calibrated", "teacher_sigmoid", "dense_score_ratio", "dense_score_margin", "dense_score")
+def _as_setting(advice: Advice) -> Advice:
+    """The same, with the recipe's setting that the threshold stands for."""
+    if advice.threshold is None or advice.column not in _SETTINGS:
+        return advice
+    setting = _SETTINGS[advice.column].format(advice.threshold, -advice.threshold)
+    return advice.model_copy(update={"statement": f"{advice.statement}. Setting: recipe: {setting}"})
+
+
+# What a threshold on a measure is as a recipe's setting.
+_SETTINGS = {
+    "likely_relevance": "{{name: hardmine, ceiling: {0:.3g}}}",
+    "teacher_sigmoid": "{{name: rocketqa, ceiling: {0:.3g}}}",
+    "dense_score_ratio": "{{name: nv-retriever, percentage: {0:.3g}}}",
+    "dense_score_margin": "{{name: nv-retriever, method: margin-pos, margin: {1:.3g}}}",
+    "dense_score": "{{name: nv-retriever, method: absolute, max_score: {0:.3g}}}",
+}
+_ADVISED = (
+    "likely_relevance",
+    "label_evidence",
+    "teacher_calibrated",
+    "teacher_sigmoid",
+    "dense_score_ratio",
+    "dense_score_margin",
+    "dense_score",
+)
 
 
 def _base(measure_name: str) -> str:
@@ -191,8 +224,8 @@ def _distinct(name: str, taken: dict[str, Any]) -> str:
     return name if not same else f"{name} #{same + 1}"
 
 
-def _swept(context: Context, table: Table, facts: Facts, wanted: Wanted, request: CompareRequest, seed: int) -> list[Curve]:
-    """The recipe over the values of its own setting, on a hashed sample of the queries."""
+def _swept(context: Context, table: Table, facts: Facts, name: str, wanted: Wanted, request: CompareRequest, seed: int) -> list[Curve]:
+    """The recipe over the values of its own setting that fit its others, on a hashed sample of the queries."""
     settings = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
     published = recipe_class(str(settings["name"]))
     if published.sweep is None:
@@ -204,7 +237,10 @@ def _swept(context: Context, table: Table, facts: Facts, wanted: Wanted, request
     scored = _scored(context.storage, small)
     measured = []
     for value in dict.fromkeys((*values, default)):
-        recipe = compose_recipe({**settings, parameter: value}, facts)
+        try:
+            recipe = compose_recipe({**settings, parameter: value}, facts)
+        except UsageError:  # as middle-band's high under a low of the user's
+            continue
         found = compute_features(context, table, recipe.needs.features)
         parts = {name: sample_queries(context, table.scored, queries, manifest.parts).parts for name, manifest in found.items()}
         vectors = table.document_vectors if recipe.limits.diversity else ()
@@ -212,7 +248,7 @@ def _swept(context: Context, table: Table, facts: Facts, wanted: Wanted, request
         selection = read_parts(context.storage, decided.parts, "decisions.parquet", _DECISIONS)
         rows = read_parts(context.storage, decided.parts, "rows.parquet", _ROWS)
         measured.append((value, measure(selection, scored, request.truth, _settings(recipe, resamples=200), rows)))
-    return [curve(str(settings["name"]), parameter, measured, default)]
+    return [curve(name, parameter, measured, default)]
 
 
 def _sample(storage: Storage, scored: Sequence[Part], request: CompareRequest) -> list[str]:

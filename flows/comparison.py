@@ -32,8 +32,33 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     for row in rows:
         table.add_row(*map(escape, row.values()))
     console.print(table)
+    _print_equal_yield(console, comparison)
     for name, reason in comparison.left_out.items():
         console.print(f"[yellow]left out[/yellow] {escape(name)}: {escape(reason)}", highlight=False)
+
+
+def _print_equal_yield(console: Console, comparison: Comparison) -> None:
+    """Each swept recipe at the hardest setting that serves 95 % of the queries."""
+    points = comparison.at_equal_yield()
+    settings = {line.family: line.parameter for line in comparison.curves}
+    if not points:
+        return
+    table = Table(
+        "recipe",
+        "setting",
+        "leak",
+        "hardness",
+        "served",
+        title="At equal yield: the hardest setting that serves 95 %",
+        title_justify="left",
+    )
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for family, point in sorted(points.items(), key=lambda pair: (pair[1].leak or 0.0, pair[0])):
+        value = "between two" if point.value is None else f"{point.value}"
+        leak = "" if point.leak is None else f"{100 * point.leak:.1f} %"
+        table.add_row(escape(family), f"{settings[family]} {value}", leak, f"{point.hardness:.3f}", f"{100 * point.served:.1f} %")
+    console.print(table)
 
 
 def print_advice(console: Console, curves: Sequence[YieldCurve], advice: Sequence[Advice]) -> None:

@@ -49,6 +49,18 @@ def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ())
     return validate(model, values, lines, str(path))
 
 
+def settings_from(model: type[Model], overrides: Sequence[str]) -> Model:
+    """Settings from ``--set`` alone.
+
+    Raises:
+        UsageError: a setting is wrong.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override)
+    return validate(model, values, file="--set")
+
+
 def load_recipe(text: str, base: Path = Path()) -> str | dict[str, Any]:
     """What ``--recipe`` or run.yaml's ``recipe`` says: a name, settings as YAML, or a YAML file of the user's.
 
@@ -60,7 +72,7 @@ def load_recipe(text: str, base: Path = Path()) -> str | dict[str, Any]:
         A name, or settings; those of a file that names no recipe are named after the file.
 
     Raises:
-        UsageError: the file is missing, or not YAML.
+        UsageError: the file is missing, or neither text nor YAML.
     """
     if not text.endswith((".yaml", ".yml")):
         value = _recipe_yaml(text, "--recipe")
@@ -68,7 +80,11 @@ def load_recipe(text: str, base: Path = Path()) -> str | dict[str, Any]:
     path = base / Path(text).expanduser()
     if not path.is_file():
         raise UsageError(f"recipe {path}: there is no such file", "give a recipe's name, its settings as YAML, or a YAML file")
-    value = _recipe_yaml(path.read_text(encoding="utf-8"), str(path))
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"recipe {path}: not a text file ({error})", "save the file as UTF-8") from error
+    value = _recipe_yaml(content, str(path))
     if not isinstance(value, dict):
         raise UsageError(f"recipe {path}: settings must be a mapping of names to values", "docs/recipes.md has the settings")
     return {"name": path.stem, **value}

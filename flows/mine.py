@@ -67,6 +67,7 @@ def mine_round(settings: MineSettings, context: Context) -> MineResult:
     table = _table(scored)
     selected, refused = _select_all(context, settings, table, recipes)
     record = publish_round(context.storage, _record(settings, scored, selected))
+    reapply_reviews(context, record)
     build_audit(context.storage)
     return MineResult(
         root=context.storage.root,
@@ -83,6 +84,13 @@ def mine_round(settings: MineSettings, context: Context) -> MineResult:
         facts=dict(scored.teacher_facts),
         notes=(*refused, *_notes(settings, scored, recipes)),
     )
+
+
+def reapply_reviews(context: Context, record: RoundRecord) -> None:
+    """Reviews of the round say something about selections that were made anew, too."""
+    from flows.review import apply_reviews
+
+    apply_reviews(context, record)
 
 
 def _select_all(context: Context, settings: MineSettings, table: Table, recipes: Sequence[Recipe]) -> tuple[list[Selected], list[str]]:
@@ -225,5 +233,8 @@ def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe
     auc = scored.teacher_facts.get("auc_after")
     if auc is not None and auc < _USEFUL_AUC:
         yield f"the teacher hardly tells relevant from not (AUC {auc:.2f} on held-out queries): do not trust its scores; train it longer"
+    elif scored.calibration is not None and scored.calibration.parts[0].meta["verdict"] == "cannot tell":
+        told = scored.calibration.parts[0].meta["auc"]
+        yield f"the teacher cannot tell labelled documents from other candidates (AUC {told:.2f}): do not trust its scores"
     if settings.retrieve.dense.top_k < table.depths["dense"]:
         yield f"dense retrieval deepened from {settings.retrieve.dense.top_k} to {table.depths['dense']} as a recipe needs"

@@ -11,6 +11,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.settings import MineSettings
+from tasks.evaluate.settings import EvaluateSettings
+from tasks.models.losses.registry import LOSSES
+from tasks.models.train_settings import TrainSettings
 from tasks.select.draws import Binned, Draw, Least, Random, Top, Weighted
 from tasks.select.recipe import Recipe
 from tasks.select.registry import recipe_class, recipe_names
@@ -45,7 +48,17 @@ def recipes_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES = {"settings.md": settings_page, "recipes.md": recipes_page}
+def training_page() -> str:
+    """docs/training.md: settings of training and evaluating, and all losses."""
+    example = "`hardmine train ROUND --set epochs=2 --set loss.kind=margin_mse`"
+    lines = ["# Training and evaluating", "", f"Written from the code by `make docs`. Any setting by `--set`: {example}."]
+    lines += ["", "## Settings", "", *_table(TrainSettings), "", "## Evaluating", "", *_table(EvaluateSettings), "", "# Losses"]
+    for kind, entry in LOSSES.items():
+        lines += ["", f"## {kind}", "", inspect.getdoc(entry.settings) or "", "", *_table(entry.settings, leave_out=("kind",))]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "recipes.md": recipes_page, "training.md": training_page}
 
 
 def _sections(title: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:

@@ -18,7 +18,7 @@ from tasks.audit.records import RoundRecord, StageRef, publish_round
 from tasks.errors import UsageError
 from tasks.review.export import export_review
 from tasks.review.labels import Answers, read_labels, read_manifest
-from tasks.review.records import ReviewRecord, label_table, publish_review
+from tasks.review.records import ReviewRecord, label_table, publish_review, read_reviews
 from tasks.review.sample import SAMPLE, Manifest, Origin, Stratum
 from tasks.review.settings import ExportSettings
 from tasks.runner.runner import Context
@@ -39,8 +39,8 @@ GROUP BY query_id, doc_id ORDER BY query_id, doc_id"""
 
 _JOINED = """
 SELECT e.query_id, e.doc_id, e.recipes, s.query_row, s.doc_partition, s.doc_row, s.dense_rank, s.dense_score, s.teacher_logit,
-       coalesce(s.teacher_calibrated, s.teacher_sigmoid)::DOUBLE AS prior, s.label_evidence
-FROM emitted e JOIN scored s USING (query_id, doc_id) ORDER BY e.query_id, e.doc_id"""
+       coalesce(s.teacher_calibrated, s.teacher_sigmoid)::DOUBLE AS prior, s.label_evidence, q."group"
+FROM emitted e JOIN scored s USING (query_id, doc_id) LEFT JOIN queries q USING (query_id) ORDER BY e.query_id, e.doc_id"""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Imported:
     Args:
         record: the reviews of this sample so far, with the new labels.
         answers: what was read, what was set aside, what has no label yet.
-        leaks: by recipe, of the round's present selections.
+        leaks: by recipe, of the round's present selections; a recipe without a sure answer has none yet.
         outside: recipes that cannot be measured, as they emit pairs that this sample was not drawn from.
     """
 
@@ -135,7 +135,7 @@ def import_labels(context: Context, files: Sequence[Path]) -> Imported:
 
 
 def review_leaks(context: Context, record: RoundRecord, reviewed: ReviewRecord) -> tuple[list[Leak], list[str]]:
-    """Leak of the round's selections by one review, and the recipes that emit pairs that it was not drawn from."""
+    """Leak of the round's selections by one review, as far as it has sure answers, and the recipes that it was not drawn from."""
     reach = {recipe for pair in reviewed.manifest.pairs for recipe in pair.recipes}
     outside = sorted({selection.recipe for selection in record.selections} - reach)
     inside = [selection.selection_id for selection in record.selections if selection.recipe in reach]
@@ -152,8 +152,17 @@ def review_leaks(context: Context, record: RoundRecord, reviewed: ReviewRecord) 
         inclusion=labels["inclusion"].to_numpy()[there],
         labels=np.array([LABELS[label] for label in labels["label"].to_pylist()], dtype=np.int8)[there],
     )
-    answered = sample.labels[sample.labels >= 0]
-    return (leaks(frame(emitted), sample) if len(answered) else []), outside
+    every = frame(emitted)
+    answered = every.members[sample.rows[sample.labels >= 0]].sum(axis=0)
+    names = [name for at, name in enumerate(every.recipes) if answered[at]]
+    return (leaks(frame(emitted, names), sample) if names else []), outside
+
+
+def apply_reviews(context: Context, record: RoundRecord) -> None:
+    """Measure a round's selections by the reviews that it had: a selection that was made anew loses nothing of them."""
+    for reviewed in read_reviews(context.storage, record.dataset):
+        if reviewed.manifest.origin.candidate_set_id == record.candidate_set_id:
+            _measure_again(context, record, reviewed)
 
 
 def _measure_again(context: Context, record: RoundRecord, reviewed: ReviewRecord) -> None:
@@ -192,7 +201,8 @@ def _emitted(context: Context, record: RoundRecord, recipes: Sequence[str]) -> p
     (evidence,) = compute_features(context, table, {"evidence": {}}).values()
     scored = read_parts(context.storage, table.scored, "scored.parquet", _SCORES)
     scored = scored.append_column("label_evidence", read_parts(context.storage, evidence.parts, "features.parquet")["label_evidence"])
-    joined = run(_JOINED, {"emitted": emitted, "scored": scored})
+    queries = read_parts(context.storage, table.queries, "queries.parquet", ["query_id", "group"])
+    joined = run(_JOINED, {"emitted": emitted, "scored": scored, "queries": queries})
     has_teacher = joined["teacher_logit"].null_count < joined.num_rows
     score = joined["teacher_logit" if has_teacher else "label_evidence"]
     return joined.append_column("score", score)
@@ -241,12 +251,14 @@ def _positives(storage: Storage, record: RoundRecord, wanted: set[str], order: S
     """The texts of each query's positives."""
     table = stored_table(storage, record)
     scored = read_parts(storage, table.scored, "scored.parquet", ["query_id", "doc_partition", "doc_row", "is_positive"])
-    labelled = run("SELECT * FROM scored WHERE is_positive ORDER BY query_id, doc_partition, doc_row", {"scored": scored})
+    labelled = run(
+        "SELECT * FROM scored SEMI JOIN wanted USING (query_id) WHERE is_positive ORDER BY query_id, doc_partition, doc_row",
+        {"scored": scored, "wanted": pa.table({"query_id": sorted(wanted)})},
+    )
     documents = take_texts(storage, table.documents, labelled["doc_partition"].to_numpy(), labelled["doc_row"].to_numpy(), ["text"])
     by_query: dict[str, list[str]] = {query: [] for query in wanted}
     for query, text in zip(labelled["query_id"].to_pylist(), documents["text"].to_pylist(), strict=True):
-        if query in by_query:
-            by_query[query].append(text)
+        by_query[query].append(text)
     return [by_query[query] for query in order]
 
 

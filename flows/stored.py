@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.mine import shard_settings
+from flows.mine import reapply_reviews, shard_settings
 from flows.results import MineResult
 from flows.selection import Selected, Table, check_depth, run_selection
 from flows.settings import MineSettings
@@ -63,6 +63,7 @@ def select_again(
     references = tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in selected.stages)
     update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": references}
     published = publish_round(context.storage, record.model_copy(update=update), add_only=True)
+    reapply_reviews(context, published)
     build_audit(context.storage)
     return published, selected
 

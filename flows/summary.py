@@ -6,7 +6,9 @@ import inspect
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -161,7 +163,21 @@ def print_recipe(console: Console, name: str) -> None:
         if setting != "name":
             table.add_row(setting, escape(str(field.default)), escape(field.description or ""))
     console.print(table)
-    composed = compose_recipe(name, Facts(num_negatives=5, max_positives=1))
+    _print_sql(console, name)
+
+
+def print_free_recipe(console: Console, wanted: dict[str, Any]) -> None:
+    """A recipe of the user's: its settings as composed, and the SQL of its decisions."""
+    composed = compose_recipe(wanted, _EXAMPLE)
+    console.print(Syntax(yaml.safe_dump(composed.model_dump(mode="json", exclude_defaults=True), sort_keys=False), "yaml", word_wrap=True))
+    _print_sql(console, wanted)
+
+
+_EXAMPLE = Facts(num_negatives=5, max_positives=1)
+
+
+def _print_sql(console: Console, wanted: str | dict[str, Any]) -> None:
+    composed = compose_recipe(wanted, _EXAMPLE)
     for stage in composed.stages:
         console.print(Syntax(decisions_sql(composed, stage, ["dense_score"], "<selection>"), "sql", word_wrap=True))
 
@@ -171,7 +187,7 @@ def print_next_steps(console: Console, result: MineResult, query_id: str) -> Non
     console.print("\n[bold]Next[/bold]")
     root = "" if Path(result.root) == Path("mining").resolve() else f" --root {shlex.quote(result.root)}"
     for command in (
-        'hardmine sql "SELECT reason, candidates FROM rejections_by_reason"',
+        'hardmine sql "SELECT recipe, reason, first_count FROM rejections_by_reason"',
         f"hardmine select {result.round} --recipe nv-retriever",
         f"hardmine show {shlex.quote(query_id)}",
     ):

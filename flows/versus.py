@@ -23,7 +23,7 @@ _ESTIMATORS = {
     "review": "by review",
     "judged": "judged",
     "planted": "by planted positives",
-    "calibrated_teacher": "at least, by the teacher (fitted on labels, which are incomplete)",
+    "calibrated_teacher": "by the teacher (fitted on labels, which are incomplete: no count)",
     "planted_survival_weighted": "planted positives that it would emit",
     "planted_survival": "planted positives that it would emit",
 }

@@ -16,7 +16,7 @@ class Fold:
 
     Args:
         number: which, from 0.
-        count: of how many.
+        count: of how many; 2 or more.
     """
 
     number: int
@@ -35,7 +35,7 @@ def in_fold(draws: NDArray[np.uint64], fold: Fold) -> NDArray[np.bool_]:
     >>> [in_fold(draws, Fold(number, 2)).tolist() for number in (0, 1)]
     [[True, False, False], [False, True, True]]
     """
-    width = 2**64 // fold.count + 1
+    width = -(-(2**64) // fold.count)
     inside: NDArray[np.bool_] = draws // np.uint64(width) == fold.number
     return inside
 

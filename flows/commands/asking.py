@@ -36,14 +36,21 @@ def sql(
 
 
 @app.command(epilog="Example: hardmine recipes rocketqa")
-def recipes(name: Annotated[str | None, typer.Argument(help="One recipe: its settings, rules and source.")] = None) -> None:
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="One recipe: its settings, source and SQL; a name, or a YAML file of yours.")] = None,
+) -> None:
     """List the recipes, or explain one."""
-    from flows.summary import print_recipe, print_recipes
+    from flows.configuration import load_recipe
+    from flows.summary import print_free_recipe, print_recipe, print_recipes
 
     if name is None:
         print_recipes(out)
+        return
+    wanted = load_recipe(name)
+    if isinstance(wanted, str):
+        print_recipe(out, wanted)
     else:
-        print_recipe(out, name)
+        print_free_recipe(out, wanted)
 
 
 @app.command(epilog="Example: hardmine doctor --root s3://bucket/mining")

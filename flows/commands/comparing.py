@@ -45,7 +45,7 @@ def compare(
         recipes=load_recipe_list(recipes) if recipes else (),
         truth=read_judgements(qrels, queries, min_grade),
         truncate=truncate,
-        sweep_queries=500 if curves or plot else 0,
+        sweep_queries=500 if curves else 0,
         num_negatives=num_negatives,
     )
     with progress_listeners() as progress:

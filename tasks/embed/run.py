@@ -12,11 +12,11 @@ from tasks.embed.reuse import Hashes, plan_reuse
 from tasks.errors import StorageError
 from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import ModelSpec
-from tasks.templates import document_inputs
 from tasks.runner.stage import Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import read_array, read_table
+from tasks.templates import document_inputs
 
 HASHES = pa.schema([("input_hash", pa.string())])
 

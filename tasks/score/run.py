@@ -11,7 +11,6 @@ from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder, Scores
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.materialise import materialise
-from tasks.templates import document_inputs
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker
@@ -20,6 +19,7 @@ from tasks.score.stage import STAGE
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.output import Output
 from tasks.store.tables import take_texts
+from tasks.templates import document_inputs
 
 _COLUMNS = ["query_row", "doc_partition", "doc_row", "is_positive", "query_hash", "doc_hash"]
 

@@ -75,8 +75,13 @@ def recipe_class(name: str) -> type[Published]:
         UsageError: there is no recipe of that name; the nearest one is given.
     """
     if name not in _by_name():
-        raise UsageError(f"recipe: there is no recipe {name!r}", nearest(name, recipe_names()))
+        raise UsageError(f"recipe: there is no recipe {name!r}", nearest(name.lower().replace("_", "-"), recipe_names()))
     return _by_name()[name]
+
+
+def is_published(wanted: str | Mapping[str, Any]) -> bool:
+    """Whether these are settings of a published recipe: a recipe with ``rules`` or ``draws`` of its own is free, whatever its name."""
+    return isinstance(wanted, str) or not ("rules" in wanted or "draws" in wanted)
 
 
 def compose_recipe(wanted: str | Mapping[str, Any], facts: Facts) -> Recipe:
@@ -91,7 +96,7 @@ def compose_recipe(wanted: str | Mapping[str, Any], facts: Facts) -> Recipe:
     """
     settings: dict[str, Any] = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
     try:
-        if "rules" in settings or "draws" in settings:
+        if not is_published(settings):
             return Recipe.model_validate({"num_negatives": facts.num_negatives, **settings})
         published = recipe_class(str(settings.get("name", ""))).model_validate(settings)
         own = replace(facts, num_negatives=published.num_negatives or facts.num_negatives)

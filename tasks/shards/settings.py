@@ -26,9 +26,7 @@ class ShardSettings(Settings):
 
     num_negatives: int = Field(5, ge=1, description="Negatives in an n-tuple; rows that have fewer are dropped and counted.")
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
-    document_template: Template = Field(
-        "{title} {text}", description="A document's text in training; without a title the text alone."
-    )
+    document_template: Template = Field("{title} {text}", description="A document's text in training; without a title the text alone.")
     output_scores: bool = Field(
         False, description="Scores in sentence-transformers' formats, as its output_scores; pairs without a score are dropped."
     )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.settings import TeacherTraining
-from tasks.templates import document_inputs
 from tasks.models.training import Logits, train_cross_encoder
 from tasks.runner.stage import Work
 from tasks.store.output import Output
 from tasks.store.tables import take_texts
+from tasks.templates import document_inputs
 from tasks.train.metrics import auc, log_loss
 from tasks.train.teacher import choose
 

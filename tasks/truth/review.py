@@ -5,10 +5,9 @@ mean calibrated probability over all emitted pairs, plus the weighted mean of la
 estimator); a teacher that is wrong costs width, not truth. The calibration is fitted on the review itself, but a query's pairs never
 calibrate their own probabilities (folds by query).
 
-Intervals: the variance of the residuals, centred in their strata (the sampling design) and summed over queries (their correlation): what a
-    bootstrap of
-queries within strata tends to. Where few leaks were seen, it is mixed with the variance that the calibrated probabilities predict. The
-ends are Wilson's at the effective size that this variance stands for. coverage.py measures how often they cover.
+Intervals: the variance of the residuals, centred in their strata (the sampling design) and summed over queries (their correlation): what
+a bootstrap of queries within strata tends to. Where few leaks were seen, it is mixed with the variance that the calibrated probabilities
+predict. The ends are Wilson's at the effective size that this variance stands for. coverage.py measures how often they cover.
 """
 
 from __future__ import annotations

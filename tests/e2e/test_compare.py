@@ -100,7 +100,8 @@ def test_features_are_computed_for_a_round_that_is_there(mined):
     assert mined("select", "small/1", "--recipe", "{name: top, limits: {per_cluster: 1}}", code=2)[1].count("per_duplicate_cluster") >= 1
 
 
-@pytest.mark.skipif("HARDMINE_DATA" not in os.environ, reason="needs the collections for measuring")
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("HARDMINE_DATA"), reason="HARDMINE_DATA is not set")
 def test_the_default_recipe_on_banking77_thin(hardmine):
     """Labels alone, no teacher: at most 5 % of the negatives are relevant, 99 % of the queries served, mean cosine 0.60 or more."""
     data = Path(os.environ["HARDMINE_DATA"]) / "banking77-thin"

@@ -248,7 +248,7 @@ RUNAWAYS = {
     "spilling": ("SELECT DISTINCT a.range FROM range(10000000000) a", "more memory or temporary space"),
     "one huge list": ("SELECT len(range(400000000)) AS n", "more memory or temporary space"),
     "one huge text": ("SELECT len(repeat('x', 2000000000)) AS n", "more memory or temporary space"),
-    "a huge result": ("SELECT range FROM range(10000000000)", "the result is larger than 50 MB"),
+    "a huge result": ("SELECT range FROM range(10000000000)", "the result is larger than 50 MB|more memory or temporary space"),
 }
 
 

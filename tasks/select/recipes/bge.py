@@ -15,7 +15,10 @@ from tasks.select.rules.registry import AnyRule
 
 
 class BGE(Published):
-    """Random negatives from ranks 10 to 210; documents retrieved at random fill what is missing."""
+    """Random negatives from ranks 10 to 210; documents retrieved at random fill what is missing.
+
+    The range is the slice ``[10:210]`` of the ranking. The authors take 15 negatives (``num_negatives: 15``).
+    """
 
     paper = "FlagEmbedding, scripts/hn_mine.py"
     certainty = "code"
@@ -26,6 +29,8 @@ class BGE(Published):
 
     def compose(self, facts: Facts) -> Recipe:
         """See :meth:`Published.compose`."""
+        if self.range_min >= self.range_max:
+            raise ValueError(f"range_min={self.range_min} must be under range_max={self.range_max}")
         exact: tuple[AnyRule, ...] = (Duplicate(match="exact"),) if not self.duplicates else ()
         out_of_range = RankRange(source="dense", range_min=self.range_min, range_max=self.range_max, on_null="reject")
         return Recipe(

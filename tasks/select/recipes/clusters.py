@@ -78,8 +78,9 @@ class TASBalanced(Published):
 
     For each query the teacher's margins s⁺ − s are cut into 10 bins of equal width between their least and largest; a non-empty bin is
     drawn uniformly, then a pair of it. s⁺ being one number a query, bins of the margin are bins of the candidate's logit. A range of
-    zero is one bin. Rows are written in batches of queries from one of k clusters (2000 in the paper, for 400,000 queries); by default k
-    is at most 2000 and leaves a batch's worth of queries in a cluster.
+    zero is one bin. Rows are written in batches of queries from one of k clusters (2000 in the paper, for 400,000 queries), query partition
+    by query partition; by default k is at most 2000 and leaves a cluster eight batches' worth of queries, so that each partition has
+    whole batches of it. A trainer must keep the files' order.
     """
 
     paper = "Hofstätter et al. 2021, TAS-Balanced (arXiv:2104.06967)"
@@ -93,7 +94,7 @@ class TASBalanced(Published):
 
     def compose(self, facts: Facts) -> Recipe:
         """See :meth:`Published.compose`."""
-        default = min(2000, max(1, facts.queries // self.batch_size)) if facts.queries else None
+        default = min(2000, max(1, facts.queries // (8 * self.batch_size))) if facts.queries else None
         wanted = self.clusters or default
         return Recipe(
             name=self.name,

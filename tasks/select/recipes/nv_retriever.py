@@ -17,7 +17,7 @@ from tasks.select.rules.scores import AbsoluteMargin, MaxScore, RelativeMargin
 class NVRetriever(Published):
     """Candidates under a share of the positive's own score (PercPos); also by margin, absolute, or shifted.
 
-    ``perc-pos``: s < 0.95·s⁺; ``margin-pos``: s < s⁺ − 0.05; ``absolute``: s < 0.7; ``shifted``: the first ten ranks are skipped.
+    ``perc-pos``: s ≤ 0.95·s⁺; ``margin-pos``: s ≤ s⁺ − 0.05; ``absolute``: s ≤ 0.7; ``shifted``: the first ten ranks are skipped.
     ``sample_from`` above ``num_negatives`` draws at random from so many of the best survivors (the paper: 4 of 10).
     """
 

@@ -20,7 +20,7 @@ class RocketQA(Published):
 
     Candidates of ``depth`` ranks of every source (the paper has one dense source) are kept by rank while the teacher's
     probability is under ``ceiling``; if they do not suffice, documents that the retriever ranks below ``depth`` are drawn at random,
-    which the teacher need not have seen.
+    which the teacher need not have seen. The authors take four negatives a positive (``num_negatives: 4``).
     """
 
     paper = "Qu et al. 2021, RocketQA (arXiv:2010.08191)"
@@ -35,12 +35,13 @@ class RocketQA(Published):
 
     def compose(self, facts: Facts) -> Recipe:
         """See :meth:`Published.compose`."""
+        deepest = max(self.depth, self.backfill_depth)
         return Recipe(
             name=self.name,
-            needs=Needs(sources={"dense": max(self.depth, self.backfill_depth)}, teacher_depth=self.depth),
+            needs=Needs(sources={"dense": deepest}, teacher_depth=self.depth),
             rules=(
                 *self.copies(),
-                RankRange(source="dense", range_max=self.backfill_depth, on_null="keep"),
+                RankRange(source="dense", range_max=deepest, on_null="keep"),
                 TeacherCeiling(ceiling=self.ceiling, on_null="reject"),
             ),
             draws=(

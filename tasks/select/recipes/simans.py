@@ -14,9 +14,11 @@ _SCORE = "dense_score::DOUBLE"
 _POSITIVE = "positive_dense_score_min::DOUBLE"
 
 # The unit in which s − s⁺ is measured: normalising both scores by a query's own statistics leaves only their scale.
+# The list is the dense top ``depth``, so that it does not change with what else a round has mined.
+_LIST = "FILTER (WHERE dense_rank <= {depth}) OVER (PARTITION BY _group)"
 _UNITS = {
-    "zscore": f"stddev_pop({_SCORE} ORDER BY _place) OVER (PARTITION BY _group)",
-    "minmax": f"max({_SCORE}) OVER (PARTITION BY _group) - min({_SCORE}) OVER (PARTITION BY _group)",
+    "zscore": f"stddev_pop({_SCORE} ORDER BY _place) {_LIST}",
+    "minmax": f"max({_SCORE}) {_LIST} - min({_SCORE}) {_LIST}",
     "positive": f"abs({_POSITIVE})",
 }
 
@@ -26,7 +28,7 @@ class SimANS(Published):
 
     The authors' code has s − s⁺ − b squared; one of their scripts |s − s⁺| with a = 3 instead (``absolute``); they take 15 negatives.
     ``a`` is in 1/score², made for inner products with a spread of several units. With cosines of a narrow range use ``normalise``:
-    scores in standard deviations of the query's candidates (``zscore``), in their range (``minmax``), or relative to the
+    scores in standard deviations of the query's dense top ``depth`` (``zscore``), in their range (``minmax``), or relative to the
     positive's own (``positive``). A unit of 0 (all candidates score the same) gives all the same weight. ``scale`` is a constant
     unit on top.
     """
@@ -57,5 +59,5 @@ class SimANS(Published):
         difference = f"({_SCORE} - {_POSITIVE})"
         if self.normalise == "none":
             return difference
-        unit = f"({_UNITS[self.normalise]})"
+        unit = f"({_UNITS[self.normalise].format(depth=self.depth)})"
         return f"(CASE WHEN {unit} > 0 THEN {difference} / {unit} ELSE 0 * {difference} END)"

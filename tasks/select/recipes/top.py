@@ -38,6 +38,8 @@ class SkipN(Published):
 
     def compose(self, facts: Facts) -> Recipe:
         """See :meth:`Published.compose`."""
+        if self.skip >= self.depth:
+            raise ValueError(f"skip={self.skip} must be under depth={self.depth}")
         rules = (*self.copies(), RankRange(source="dense", range_min=self.skip, range_max=self.depth, on_null="reject"))
         draws = (Draw(order=Top(by="dense_score")),)
         return Recipe(
