@@ -51,13 +51,15 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """nDCG@10, MRR@10 and Recall@100 of a checkpoint on held-out queries, with intervals."""
+    from flows.configuration import validate
     from flows.stored import find_round
     from flows.training import evaluate_checkpoint
     from tasks.evaluate.settings import EvaluateSettings
 
+    settings = validate(EvaluateSettings, {"split": split}, file="--split")
     with progress_listeners() as progress:
         context = open_context(root, progress)
-        found = evaluate_checkpoint(context, find_round(context.storage, round_name), model, EvaluateSettings(split=split))
+        found = evaluate_checkpoint(context, find_round(context.storage, round_name), model, settings)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
