@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage, checked_copy
 
 ROW_GROUP = 65_536
+_PARSING = threading.Lock()
 
 
 def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
@@ -37,8 +39,13 @@ def read_table(storage: Storage, record: FileRecord, columns: Sequence[str] | No
 
 
 def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:
-    """A committed ``.npy`` file, memory-mapped; never unpickled."""
-    array: NDArray[Any] = np.load(local_file(storage, record), mmap_mode="r", allow_pickle=False)
+    """A committed ``.npy`` file, memory-mapped; never unpickled.
+
+    Headers are parsed one at a time: numpy takes Python's parser for them, whose depth count several threads spoil (Python 3.11).
+    """
+    path = local_file(storage, record)
+    with _PARSING:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 

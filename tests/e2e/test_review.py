@@ -67,7 +67,8 @@ def test_what_is_wrong_is_said(mined):
     mined.json("review", "export", "small/1", "--out", "again.csv", "--budget", "20", "--seed", "5")
     _, err = mined("review", "export", "small/1", "--out", "again.csv", code=1)
     assert "there already" in err
-    (mined.folder / "alone.csv").write_text("pair,label\np1,relevant\n")
-    _, err = mined("review", "import", "alone.csv", code=1)
+    (mined.folder / "elsewhere").mkdir()
+    (mined.folder / "elsewhere/alone.csv").write_text("pair,label\np1,relevant\n")
+    _, err = mined("review", "import", "elsewhere/alone.csv", code=1)
     assert "review.json" in err
     assert "Traceback" not in err

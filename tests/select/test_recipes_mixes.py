@@ -149,7 +149,7 @@ def test_tas_balanced_with_a_range_of_zero():
 
 
 def test_tas_balanced_writes_batches_of_one_topic():
-    """Two topics of four queries each, batches of two rows: each batch is of one topic. k is queries // batch_size, 2000 at most."""
+    """Two topics of four queries each, batches of two rows: each batch is of one topic. k is queries // (8 · batch_size), 2000 at most."""
     rows = [
         {**row, "query_cluster": number % 2}
         for number in range(8)
@@ -158,5 +158,6 @@ def test_tas_balanced_writes_batches_of_one_topic():
     chosen = Chosen({"name": "tas-balanced", "batch_size": 2}, [{**row, "teacher_logit": 0.0} for row in rows], queries=8)
     order = [int(row["query_id"][1:]) % 2 for row in chosen.rows if row["slot"] == 0]
     assert [order[at] for at in (0, 2, 4, 6)] == [order[at] for at in (1, 3, 5, 7)]
-    assert chosen.recipe.needs.features["clusters"] == {"queries": 4}
-    assert Chosen("tas-balanced", rows, queries=400_000).recipe.needs.features["clusters"] == {"queries": 2000}
+    assert chosen.recipe.needs.features["clusters"] == {"queries": 1}
+    assert Chosen("tas-balanced", rows, queries=51_200).recipe.needs.features["clusters"] == {"queries": 200}
+    assert Chosen("tas-balanced", rows, queries=4_000_000).recipe.needs.features["clusters"] == {"queries": 2000}
