@@ -76,7 +76,10 @@ def print_versus(console: Console, result: MineResult) -> None:
     plain = sides[PLAIN]
     title = "Why mine with care: the same candidates, two recipes"
     table = Table("", f"plain top-{_wanted(plain)}", chosen.recipe, title=title, title_justify="left")
+    shown = plain.measures.get("estimates", {})
     for name, words in _ESTIMATORS.items():
+        if name == "planted_survival" and "planted_survival_weighted" in shown:
+            continue
         if name in plain.measures.get("estimates", {}) and name in chosen.measures.get("estimates", {}):
             words = words if words.startswith("planted") else f"false negatives, {words}"
             table.add_row(words, *(_rate(side, name) for side in (plain, chosen)))

@@ -57,7 +57,7 @@ class TeacherTraining(Settings):
     min_rank: int = Field(1, ge=1, description="Best rank of a candidate to be sampled.")
     max_rank: int = Field(50, ge=1, description="Worst rank of a candidate to be sampled.")
     batch_size: int = Field(16, ge=1, le=4096, description="Pairs a step.")
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="Peak of the linear schedule.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak of the linear schedule; at twice that, some seeds never take off.")
     warmup: float = Field(0.1, ge=0, le=1, description="Share of the steps in which the rate rises.")
     weight_decay: float = Field(0.01, ge=0, le=1, description="Of AdamW.")
     max_length: int = Field(64, ge=8, le=131_072, description="Tokens of a pair while training.")
