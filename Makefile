@@ -5,7 +5,7 @@ TORCH = torch==2.13.0
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help install quickstart test lint format docs lock clean
+.PHONY: help install quickstart ui test lint format docs lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ $(READY): requirements.lock pyproject.toml
 
 quickstart: install  ## mine the docstrings of the installed packages: the whole pipeline on real text
 	$(BIN)/hardmine quickstart
+
+ui: install  ## a Prefect server with its pages, and all flows run from it; Ctrl-C ends it
+	$(BIN)/hardmine serve
 
 test: install  ## all tests, no network
 	$(BIN)/python -m pytest -m "not slow and not gpu"

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from flows.selection import Table, check_depth, compute_features, decide
-from flows.stored import check_features, stored_facts, stored_table
+from flows.selection import Table, check_depth, check_features, compute_features, decide
+from flows.stored import stored_facts, stored_table
 from tasks.audit.records import RoundRecord
 from tasks.compare.advice import Advice, advise
 from tasks.compare.curves import Curve, CurvePoint, at_yield, curve
@@ -209,7 +209,7 @@ def _recipes(
         try:
             if not request.truncate:
                 check_depth(table, recipe)
-            check_features(record, recipe)
+            check_features(recipe, record.settings.get("fixed_encoder") is not None)
         except UsageError as error:
             if request.recipes:
                 raise

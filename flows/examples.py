@@ -38,6 +38,17 @@ def suspicious(storage: Storage, record: RoundRecord, chosen: SelectionRecord) -
     return _examples(storage, record, chosen, _pairs(storage, record, chosen, _SUSPICIOUS))
 
 
+def suspect_zeros(storage: Storage, record: RoundRecord, chosen: SelectionRecord) -> tuple[int, tuple[Example, ...]]:
+    """How many documents that are labelled as not relevant look relevant, and the first few."""
+    found = measured(storage, chosen, "suspect_zeros.parquet")
+    if found is None:
+        return 0, ()
+    first = found.slice(0, _EXAMPLES)
+    pairs = list(zip(first["query_id"].to_pylist(), first["doc_id"].to_pylist(), strict=True))
+    made = _examples(storage, record, chosen, pairs)
+    return found.num_rows, tuple(one.model_copy(update={"note": why}) for one, why in zip(made, first["why"].to_pylist(), strict=True))
+
+
 def _pairs(storage: Storage, record: RoundRecord, chosen: SelectionRecord, query: str) -> list[tuple[str, str]]:
     tables = {}
     if "decided" in query:

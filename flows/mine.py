@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from flows.checks import check_models, mined_queries
 from flows.results import CostRecorder, MineResult
-from flows.round import ScoredRound, check_models, compose_recipes, mine_candidates, prepare_dataset
-from flows.selection import Selected, Table, run_selection
+from flows.review import apply_reviews
+from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
+from flows.selection import Selected, Table, run_selection, shard_settings
 from flows.settings import MineSettings
+from flows.staleness import emit_stale, staleness, staleness_lines
+from flows.stored import stored_stage
 from tasks.audit.build import build_audit
-from tasks.audit.records import RoundRecord, StageRef, publish_round
+from tasks.audit.records import RoundRecord, StageRef, list_rounds, publish_round
+from tasks.corpus.settings import DatasetSettings
 from tasks.errors import GateError
 from tasks.runner.runner import Context, Executor, Progress
 from tasks.runner.stage import Job, Report, Stage
 from tasks.select.recipe import Recipe
-from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
 from tasks.store.manifest import Part, StageManifest
-from tasks.store.storage import open_storage
+from tasks.store.storage import Storage, open_storage
 
 _USEFUL_AUC = 0.7
+
+Approve = Callable[[Selected, Callable[[Recipe], Selected]], Selected]
 
 
 class _NotCached(Exception):
@@ -56,18 +62,33 @@ def mine(settings: MineSettings, progress: Progress) -> MineResult:
     return result
 
 
-def mine_round(settings: MineSettings, context: Context) -> MineResult:
-    """The round itself, in whatever runs it."""
+def mine_round(
+    settings: MineSettings, context: Context, approve: Approve | None = None, teachers_of: RoundRecord | None = None
+) -> MineResult:
+    """The round itself, in whatever runs it.
+
+    Args:
+        settings: of the run.
+        context: storage, executor, progress.
+        approve: is given the selection that is about to be published, and a function that selects anew by another recipe; says what to
+            publish in its place, or stops the run.
+        teachers_of: an earlier round whose trained teachers score this one too, instead of new ones.
+    """
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
     check_models(settings)
     dataset = prepare_dataset(context, settings)
-    recipes = compose_recipes(settings, dataset)
-    scored = mine_candidates(context, settings, dataset, recipes)
-    table = _table(scored)
+    recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
+    scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
+    table = _table(scored, settings.dataset)
     selected, refused = _select_all(context, settings, table, recipes)
-    record = publish_round(context.storage, _record(settings, scored, selected))
-    reapply_reviews(context, record)
+    if approve is not None:
+        selected[0] = approve(selected[0], lambda recipe: _select(context, settings, table, recipe))
+    drafted = _record(settings, scored, selected)
+    looked_back = staleness(context, drafted, list_rounds(context.storage, drafted.dataset), settings.staleness)
+    record = publish_round(context.storage, looked_back.recorded(drafted))
+    emit_stale(record.dataset, record.number, looked_back.facts, settings.staleness.limit)
+    apply_reviews(context, record)
     build_audit(context.storage)
     return MineResult(
         root=context.storage.root,
@@ -77,20 +98,21 @@ def mine_round(settings: MineSettings, context: Context) -> MineResult:
         candidate_set_id=record.candidate_set_id,
         selection_id=selected[0].record.selection_id,
         documents=dataset.document_count,
-        queries=dataset.query_count,
+        queries=scored.query_count,
         rejected_input=dataset.rejected,
         selections=tuple(one.result for one in selected),
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
-        notes=(*refused, *_notes(settings, scored, recipes)),
+        notes=(*refused, *_notes(settings, scored, recipes), *staleness_lines(looked_back.facts)),
+        staleness=looked_back.facts,
     )
 
 
-def reapply_reviews(context: Context, record: RoundRecord) -> None:
-    """Reviews of the round say something about selections that were made anew, too."""
-    from flows.review import apply_reviews
-
-    apply_reviews(context, record)
+def _teachers(storage: Storage, settings: MineSettings, earlier: RoundRecord | None) -> StageManifest | None:
+    """The teachers that an earlier round trained, where this one would train some."""
+    if earlier is None or settings.teacher is None or settings.teacher.train is None:
+        return None
+    return stored_stage(storage, earlier.stage("train-teacher"))
 
 
 def _select_all(context: Context, settings: MineSettings, table: Table, recipes: Sequence[Recipe]) -> tuple[list[Selected], list[str]]:
@@ -98,12 +120,16 @@ def _select_all(context: Context, settings: MineSettings, table: Table, recipes:
     selected, refused = [], []
     for number, recipe in enumerate(recipes):
         try:
-            selected.append(run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed))
+            selected.append(_select(context, settings, table, recipe))
         except GateError as error:
             if number == 0:
                 raise
             refused.append(f"recipe {recipe.name} is not published: {error.message}")
     return selected, refused
+
+
+def _select(context: Context, settings: MineSettings, table: Table, recipe: Recipe) -> Selected:
+    return run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed)
 
 
 @contextmanager
@@ -124,19 +150,6 @@ def cluster(settings: MineSettings) -> Iterator[Any]:
     finally:
         for one in started:
             one.close()
-
-
-def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
-    """What decides the training files besides the selection."""
-    return ShardSettings(
-        num_negatives=recipe.num_negatives,
-        rows_per_shard=settings.rows_per_shard,
-        document_template=settings.model.title_template,
-        output_scores=settings.output_scores,
-        score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
-        query_prompt=settings.model.query_prompt,
-        suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
-    )
 
 
 def _flow(progress: Progress) -> Any:
@@ -162,7 +175,7 @@ class _Quiet:
         """Nothing."""
 
 
-def _table(scored: ScoredRound) -> Table:
+def _table(scored: ScoredRound, labels: DatasetSettings) -> Table:
     retrieve = scored.depths.retrieve
     depths = {"dense": retrieve.dense.top_k, "teacher": scored.depths.teacher}
     if retrieve.bm25:
@@ -180,12 +193,14 @@ def _table(scored: ScoredRound) -> Table:
         calibration=scored.calibration.parts if scored.calibration else (),
         planted=scored.planted,
         depths=depths,
+        labels=labels,
+        chunk=scored.chunk,
     )
 
 
 def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected]) -> RoundRecord:
     stages = [*scored.stages, *(manifest for one in selected for manifest in one.stages)]
-    table = _table(scored)
+    table = _table(scored, settings.dataset)
     return RoundRecord(
         dataset=settings.dataset.name,
         candidate_set_id=scored.candidate_set_id,
@@ -200,7 +215,7 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
             "facts": {
                 "max_positives": scored.dataset.max_positives,
                 "documents": scored.dataset.document_count,
-                "queries": scored.dataset.query_count,
+                "queries": scored.query_count,
             },
             "teacher_facts": dict(scored.teacher_facts),
             "planted_pairs": scored.planted,
@@ -225,7 +240,12 @@ def _reference(manifest: StageManifest) -> StageRef:
 
 def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe]) -> Iterator[str]:
     """What a reader of the summary should know besides the counts."""
-    table = _table(scored)
+    table = _table(scored, settings.dataset)
+    if scored.chunk is not None:
+        yield (
+            f"chunk {settings.query_chunk} of {settings.query_chunks} (from 0) was mined: {scored.query_count:,} of "
+            f"{scored.dataset.query_count:,} queries; the others count by their labels only"
+        )
     for recipe in recipes:
         for name, depth in {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}.items():
             if depth > table.depths.get(name, 0):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from flows.compare import CompareRequest, Comparison, compare
-from flows.examples import hardest, hubs, suspicious
+from flows.examples import hardest, hubs, suspect_zeros, suspicious
+from flows.rates import ESTIMATORS
 from flows.results import sum_meta
+from flows.staleness_report import staleness_section
 from flows.stored import measured, stored_stage
 from flows.summary import REASONS
 from tasks.audit.records import RoundRecord, SelectionRecord
@@ -25,6 +27,7 @@ from tasks.report.data import (
     Rejection,
     ReliabilityBin,
     ReportData,
+    Reviewed,
     Slice,
     Value,
     YieldRow,
@@ -40,7 +43,13 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
 BASELINE = "top"
-_SURVIVAL = ("planted_survival", "planted_survival_weighted")
+_FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each pair judged by a fit that saw no label of its fold."
+_QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
+    "planted_survival": "survival",
+    "planted_survival_weighted": "survival",
+    "in_batch_pairs": "in_batch",
+    "in_batch_rows": "in_batch",
+}
 _GROUPS = {"positive": "positives", "negative": "negatives", "suspect": "suspects", "rejected": "rejected", "planted": "planted"}
 
 
@@ -74,6 +83,7 @@ def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, compa
     """All that the report shows."""
     selections = [chosen, *(one for one in record.selections if one.selection_id != chosen.selection_id)]
     estimates = {one.recipe: measured(storage, one, "estimates.parquet") for one in selections}
+    zero_count, zeros = suspect_zeros(storage, record, chosen)
     return ReportData(
         facts=_facts(record, chosen),
         funnels=tuple(_funnel(stored_stage(storage, one.select), one.recipe) for one in selections),
@@ -86,13 +96,16 @@ def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, compa
             note="Leak is measured on the judged queries." if judged else "",
         ),
         false_negatives=tuple(one for recipe, table in estimates.items() for one in _estimates(recipe, table)),
-        calibration=_calibration(storage, record),
+        calibration=_calibration(storage, record, selections),
         yields=_yields(comparison),
-        slices=_slices(estimates[chosen.recipe]),
+        slices=_slices(estimates[chosen.recipe], measured(storage, chosen, "slices.parquet")),
         hardest=hardest(storage, record, chosen),
         suspicious=suspicious(storage, record, chosen),
+        zeros=zeros,
+        zero_count=zero_count,
         hubs=hubs(storage, record, chosen),
         cost=tuple(_cost(stored_stage(storage, reference)) for reference in record.stages),
+        staleness=staleness_section(storage, record, chosen),
         absent={} if "calibrate" in record.roles else {"calibration": "The round has no teacher."},
     )
 
@@ -149,37 +162,46 @@ def _histograms(table: pa.Table | None) -> tuple[Histogram, ...]:
 
 
 def _estimates(recipe: str, table: pa.Table | None) -> list[Estimate]:
-    rows = [] if table is None else table.to_pylist()
+    rows = [] if table is None else [row for row in table.to_pylist() if row["slice"] in ("all", "batch_size")]
+    order = list(ESTIMATORS)
+    rows.sort(key=lambda row: order.index(row["estimator"]) if row["estimator"] in order else len(order))
     return [
         Estimate(
             recipe=recipe,
-            estimator=row["estimator"],
-            quantity="survival" if row["estimator"] in _SURVIVAL else "false_negatives",
+            estimator=f"{row['estimator']}, batches of {row['value_of_slice']}" if row["slice"] == "batch_size" else row["estimator"],
+            quantity=_QUANTITY.get(row["estimator"], "false_negatives"),
             rate=row["rate"],
             low=row["low"],
             high=row["high"],
             note=row["note"] or "",
         )
         for row in rows
-        if row["slice"] == "all"
     ]
 
 
-def _slices(table: pa.Table | None) -> tuple[Slice, ...]:
+def _slices(table: pa.Table | None, yields: pa.Table | None) -> tuple[Slice, ...]:
     by: dict[tuple[str, str], dict[str, Any]] = {}
     for row in [] if table is None else table.to_pylist():
         if row["slice"] not in ("all", "batch_size"):
             mine = by.setdefault((row["slice"], row["value_of_slice"]), {"queries": 0, "values": {}})
             mine["queries"] = max(mine["queries"], row["queries"] or 0)
             mine["values"][row["estimator"].replace("_", " ")] = Value(value=row["rate"], low=row["low"], high=row["high"])
+    for row in [] if yields is None else yields.to_pylist():
+        if row["slice"] != "all":
+            mine = by.setdefault((row["slice"], row["value_of_slice"]), {"queries": 0, "values": {}})
+            mine["queries"] = max(mine["queries"], row["queries"])
+            mine["values"] |= {"yield": Value(value=row["served"]), "hardness": Value(value=row["hardness"], share=False)}
     return tuple(Slice(by=name, name=value, queries=one["queries"], values=one["values"]) for (name, value), one in by.items())
 
 
-def _calibration(storage: Storage, record: RoundRecord) -> Calibration | None:
-    if "calibrate" not in record.roles:
+def _calibration(storage: Storage, record: RoundRecord, selections: Sequence[SelectionRecord]) -> Calibration | None:
+    """On a review where one calibrates the teacher, else on labels."""
+    measures = {one.recipe: stored_stage(storage, one.measures).parts[0] for one in selections if one.measures is not None}
+    reviewed = [part for part in measures.values() if part.meta.get("calibration")]
+    if not reviewed and "calibrate" not in record.roles:
         return None
-    (part,) = stored_stage(storage, record.roles["calibrate"]).parts
-    meta = part.meta
+    part = reviewed[0] if reviewed else stored_stage(storage, record.roles["calibrate"]).parts[0]
+    meta = part.meta["calibration"] if reviewed else part.meta
     bins = tuple(
         ReliabilityBin(predicted=row["predicted"], observed=row["observed"], pairs=row["pairs"])
         for row in read_table(storage, part.file("reliability.parquet")).to_pylist()
@@ -190,8 +212,21 @@ def _calibration(storage: Storage, record: RoundRecord) -> Calibration | None:
         brier=meta.get("brier"),
         auc=meta.get("auc"),
         method=meta.get("kind") or "",
-        source=meta.get("source") or "",
+        source=_FITTED_ON_REVIEW if reviewed else meta.get("source") or "",
         warning=warning,
+        reviewed=tuple(_reviewed(recipe, check) for recipe, one in measures.items() for check in one.meta.get("review_check") or ()),
+    )
+
+
+def _reviewed(recipe: str, check: dict[str, Any]) -> Reviewed:
+    return Reviewed(
+        recipe=recipe,
+        calibration=check["calibration"],
+        expected=check["expected"],
+        reviewed=check["observed"],
+        low=check["low"],
+        high=check["high"],
+        pairs=check["pairs"],
     )
 
 

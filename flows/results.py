@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.runner.runner import Progress
+from tasks.staleness.facts import StalenessFacts
 from tasks.store.manifest import StageManifest, add_counters
 
 
@@ -55,6 +56,12 @@ class MineResult(BaseModel):
     stages: tuple[StageCost, ...]
     facts: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+    staleness: StalenessFacts = StalenessFacts()  # earlier rounds' negatives under this round's checkpoint
+
+    @property
+    def lost(self) -> float | None:
+        """Share of its loss share that the round before's selection lost; none: there is none under another checkpoint."""
+        return self.staleness.earlier[0].lost if self.staleness.earlier else None
 
     @property
     def selection(self) -> SelectionResult:

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flows.labels import further_labels
+from flows.selection import check_features
 from flows.settings import MineSettings
 from tasks.corpus.dataset import Dataset
-from tasks.corpus.reviewed import reviewed_source
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
 from tasks.features.task import scored
 from tasks.folds import Fold
-from tasks.models.fingerprint import body_spec, document_spec, teacher_spec
+from tasks.models.fingerprint import teacher_spec
 from tasks.models.materialise import materialise
-from tasks.models.settings import TeacherSettings, TeacherTraining
+from tasks.models.settings import TeacherTraining
 from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
-from tasks.review.records import reviewed_relevant
 from tasks.runner.runner import Context
 from tasks.score.stage import count as count_pairs
 from tasks.score.task import score
@@ -27,11 +27,7 @@ from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
 from tasks.store.manifest import Part, StageManifest
 from tasks.train.task import train_teacher
-from tasks.train.teacher import count_training_pairs
 from tasks.truth.task import calibrate
-
-_AUTO_FOLDS = 3
-_BACKWARD = 3  # a training step costs about three forward passes
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,8 @@ class ScoredRound:
     query_vectors: StageManifest
     calibration: StageManifest | None
     planted: int
+    query_count: int  # queries that were mined
+    chunk: Fold | None
     stages: tuple[StageManifest, ...]
     teacher_facts: Mapping[str, Any]
 
@@ -62,17 +60,17 @@ class ScoredRound:
         return self.table.checksum
 
 
-def compose_recipes(settings: MineSettings, dataset: Dataset) -> list[Recipe]:
-    """The run's recipes, the published one first."""
-    facts = Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, dataset.query_count)
+def compose_recipes(settings: MineSettings, dataset: Dataset, queries: int | None = None) -> list[Recipe]:
+    """The run's recipes, the published one first; ``queries``: how many are mined, by default all."""
+    asked = dataset.query_count if queries is None else queries
+    facts = Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, asked)
     wanted = [settings.recipe, *(recipe for recipe in settings.recipes if recipe != settings.recipe)]
     recipes = [compose_recipe(recipe, facts) for recipe in wanted]
     for recipe in recipes:
         unknown = sorted(set(recipe.needs.sources) - {"dense", "bm25", "random"})
         if unknown:
             raise UsageError(f"recipe {recipe.name!r} needs a source {unknown[0]!r}", "the sources are dense, bm25 and random")
-        if settings.fixed_encoder is None and any(rule.kind == "near_duplicate_cosine" for rule in recipe.rules):
-            raise UsageError(f"recipe {recipe.name!r}: near_duplicate_cosine needs a fixed encoder", "set fixed_encoder: {path: …}")
+        check_features(recipe, settings.fixed_encoder is not None)
         if recipe.needs.teacher_depth and settings.teacher is None:
             raise UsageError(
                 f"recipe {recipe.name!r} compares teacher scores, and the run has no teacher",
@@ -101,7 +99,9 @@ def depths(settings: MineSettings, recipes: Sequence[Recipe]) -> Depths:
     return Depths(RetrieveSettings(dense=dense, bm25=bm25, random=random), teacher)
 
 
-def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, recipes: Sequence[Recipe]) -> ScoredRound:
+def mine_candidates(
+    context: Context, settings: MineSettings, dataset: Dataset, recipes: Sequence[Recipe], teachers: StageManifest | None = None
+) -> ScoredRound:
     """Embed, retrieve, score: all that runs models.
 
     Args:
@@ -109,13 +109,14 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
         settings: of the run.
         dataset: as ingested.
         recipes: what the round must be deep enough for.
+        teachers: trained by an earlier round, to be used instead of new ones.
     """
     depth = depths(settings, recipes)
-    documents = embed_documents(context, settings.model, dataset.name, dataset.documents)
+    documents = embed_documents(context, settings.document_encoder, dataset.name, dataset.documents)
     queries = embed_queries(context, settings.model, dataset.name, dataset.queries)
     stages = [*dataset.stages, documents, queries]
     merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, stages)
-    teacher = _score(context, settings, depth, dataset, merged, stages)
+    teacher = _score(context, settings, depth, dataset, merged, stages, teachers)
     fixed_documents: Sequence[Part] = ()
     fixed_queries: Sequence[Part] = ()
     if settings.fixed_encoder is not None:
@@ -143,16 +144,16 @@ def mine_candidates(context: Context, settings: MineSettings, dataset: Dataset, 
         query_vectors=queries,
         calibration=teacher.calibration,
         planted=sum(int(part.meta["planted"]) for part in merged.parts),
+        query_count=sum(int(part.meta["mined_queries"]) for part in merged.parts) if settings.chunk else dataset.query_count,
+        chunk=settings.chunk,
         stages=(*stages, table),
         teacher_facts=teacher.facts,
     )
 
 
 def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
-    """Ingest, with what reviewers called relevant, and stop where the input is not good enough."""
-    relevant = reviewed_relevant(context.storage, settings.dataset.name)
-    reviewed = reviewed_source(relevant, settings.dataset, context.storage.scratch()) if settings.dataset.reviews else None
-    return ingest_dataset(context, settings.dataset, settings.seed, [reviewed] if reviewed else [])
+    """Ingest, with what was reviewed and promoted, and stop where the input is not good enough."""
+    return ingest_dataset(context, settings.dataset, settings.seed, further_labels(context.storage, settings.dataset))
 
 
 def _retrieve(
@@ -165,10 +166,10 @@ def _retrieve(
     stages: list[StageManifest],
 ) -> StageManifest:
     """Each source, then their union."""
-    found = {"dense": retrieve_dense(context, retrieve.dense, documents.parts, queries.parts)}
+    found = {"dense": retrieve_dense(context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk)}
     stages.append(found["dense"])
     if retrieve.bm25 is not None:
-        statistics, found["bm25"] = retrieve_bm25(context, retrieve.bm25, dataset.documents, dataset.queries)
+        statistics, found["bm25"] = retrieve_bm25(context, retrieve.bm25, dataset.documents, dataset.queries, settings.chunk)
         stages += [statistics, found["bm25"]]
     merged = candidates(
         context,
@@ -181,6 +182,7 @@ def _retrieve(
         settings.dataset.positive_min_grade,
         settings.seed,
         settings.planted,
+        settings.chunk,
     )
     stages.append(merged)
     return merged
@@ -196,7 +198,13 @@ class _Teacher:
 
 
 def _score(
-    context: Context, settings: MineSettings, depth: Depths, dataset: Dataset, merged: StageManifest, stages: list[StageManifest]
+    context: Context,
+    settings: MineSettings,
+    depth: Depths,
+    dataset: Dataset,
+    merged: StageManifest,
+    stages: list[StageManifest],
+    teachers: StageManifest | None,
 ) -> _Teacher:
     """Train a teacher if one is to be trained, and score the candidates of every source that a model runs."""
     if settings.teacher is None:
@@ -204,10 +212,11 @@ def _score(
     sources = [source for source in depth.retrieve.sources if source != "random"]
     trained: Sequence[Part | None] = (None,)
     if settings.teacher.train is not None:
-        folds = _folds(context, settings.teacher, settings.teacher.train, depth, merged, dataset)
-        stages.append(
-            train_teacher(context, merged.parts, dataset.queries, dataset.documents, settings.teacher, depth.retrieve.sources, folds)
-        )
+        if teachers is None:
+            to_score = count_pairs(context.storage, merged.parts, depth.teacher, depth.retrieve.sources)
+            read = (merged.parts, dataset.queries, dataset.documents)
+            teachers = train_teacher(context, *read, settings.teacher, depth.retrieve.sources, to_score)
+        stages.append(teachers)
         trained = stages[-1].parts
     pairs: list[Part] = []
     for number, teacher in enumerate(trained):
@@ -237,18 +246,6 @@ def _unseen(training: TeacherTraining | None, teachers: int) -> Literal["all"] |
     return "all" if training is None or teachers > 1 else {"holdout": training.holdout, "seed": training.seed}
 
 
-def _folds(
-    context: Context, teacher: TeacherSettings, training: TeacherTraining, depth: Depths, merged: StageManifest, dataset: Dataset
-) -> int:
-    """How many teachers are trained: as set, or several where that costs little against the scoring."""
-    if training.folds != "auto":
-        return training.folds
-    chosen = count_training_pairs(context.storage, merged.parts, dataset.queries, training, depth.retrieve.sources)
-    scoring = count_pairs(context.storage, merged.parts, depth.teacher, depth.retrieve.sources)
-    cost = _AUTO_FOLDS * chosen * training.epochs * _BACKWARD
-    return _AUTO_FOLDS if cost <= scoring / 2 else 0
-
-
 def _teacher_facts(trained: Sequence[Part]) -> dict[str, Any]:
     """What the teachers' training says: of one, or the mean over folds."""
     if len(trained) < 2:
@@ -262,19 +259,3 @@ def _teacher_facts(trained: Sequence[Part]) -> dict[str, Any]:
 
 def _activation(settings: MineSettings) -> str:
     return "identity" if settings.teacher is not None and settings.teacher.activation == "identity" else "sigmoid"
-
-
-def check_models(settings: MineSettings) -> None:
-    """Fail before anything runs if a model is not there.
-
-    Raises:
-        ModelError: which one, and how to get it.
-    """
-    document_spec(settings.model)
-    if settings.teacher is not None:
-        if settings.teacher.train is not None:
-            body_spec(settings.teacher.train)
-        else:
-            teacher_spec(settings.teacher)
-    if settings.fixed_encoder is not None:
-        document_spec(settings.fixed_encoder)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flows.results import SelectionResult, sum_meta
+from flows.settings import MineSettings
 from tasks.audit.records import SelectionRecord, ShardsRef, StageRef
 from tasks.compare.settings import MeasureSettings
+from tasks.corpus.settings import DatasetSettings
 from tasks.errors import UsageError
+from tasks.features.base import Beyond
 from tasks.features.task import FeatureInputs, features
+from tasks.folds import Fold
 from tasks.gate.report import check
 from tasks.gate.stage import GateSettings
 from tasks.gate.task import gate
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
 from tasks.select.task import probe, select
-from tasks.shards.settings import ShardSettings
+from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
 from tasks.shards.task import shards
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage
-from tasks.store.tables import read_parts
+from tasks.store.tables import read_table
 from tasks.truth.settings import EstimateSettings
 from tasks.truth.task import Review, measure
 
@@ -42,6 +48,8 @@ class Table:
     calibration: Sequence[Part]  # of stage calibrate; none: no teacher
     planted: int  # positives that are hidden as probes
     depths: dict[str, int]  # by source; "teacher" for the teacher's
+    labels: DatasetSettings  # whose judgements the candidates carry, and what these say
+    chunk: Fold | None = None  # the queries that were mined; none: all
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,32 @@ def check_depth(table: Table, recipe: Recipe) -> None:
         )
 
 
+def check_features(recipe: Recipe, has_fixed_encoder: bool) -> None:
+    """Refuse a recipe whose rules compare features that the round is mined without.
+
+    Raises:
+        UsageError: which rule, and how to have its feature.
+    """
+    if not has_fixed_encoder and any(rule.kind == "near_duplicate_cosine" for rule in recipe.rules):
+        raise UsageError(
+            f"recipe {recipe.name!r}: rule near_duplicate_cosine needs a fixed encoder, and the round has none",
+            "mine with fixed_encoder: {path: …} (other models do not run again), or leave the rule out",
+        )
+
+
+def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
+    """What decides the training files besides the selection."""
+    return ShardSettings(
+        num_negatives=recipe.num_negatives,
+        rows_per_shard=settings.rows_per_shard,
+        document_template=settings.document_encoder.title_template,
+        output_scores=settings.output_scores,
+        score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
+        query_prompt=settings.model.query_prompt,
+        suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
+    )
+
+
 @dataclass(frozen=True)
 class Decided:
     """What a recipe decided about each candidate, before training files are written."""
@@ -87,6 +121,7 @@ def compute_features(context: Context, table: Table, wanted: Mapping[str, Mappin
         document_vectors=table.document_vectors,
         query_vectors=table.query_vectors,
         sources=table.sources,
+        beyond=Beyond(table.chunk, table.labels.positive_min_grade) if table.chunk else None,
     )
     return features(context, wanted, inputs)
 
@@ -121,7 +156,12 @@ def measure_selection(
         stages.append(probe(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors))
     wanted = MeasureSettings.of_recipe(recipe.model_dump(mode="json"))
     settings = EstimateSettings(
-        num_negatives=wanted.num_negatives, stage_negatives=wanted.stage_negatives, suspect_reasons=tuple(sorted(reasons))
+        judged=table.labels.judged,
+        min_grade=table.labels.positive_min_grade,
+        num_negatives=wanted.num_negatives,
+        stage_negatives=wanted.stage_negatives,
+        suspect_reasons=tuple(sorted(reasons)),
+        stages=tuple(recipe.stages),
     )
     stages.append(
         measure(
@@ -135,6 +175,7 @@ def measure_selection(
             evidence=parts.get("evidence", ()),
             reviews=reviews,
             can_tell=all(part.meta["verdict"] != "cannot tell" for part in table.calibration),
+            dataset=table.labels.name,
         )
     )
     return tuple(stages)
@@ -198,6 +239,8 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
 
 def _hubs(storage: Storage, decided: StageManifest) -> tuple[tuple[str, int], ...]:
     """The documents that are a negative for most queries."""
-    used = read_parts(storage, decided.parts, "usage.parquet").group_by("doc_id", use_threads=False).aggregate([("queries", "sum")])
-    top = used.sort_by([("queries_sum", "descending"), ("doc_id", "ascending")]).slice(0, HUBS)
-    return tuple(zip(top["doc_id"].to_pylist(), top["queries_sum"].to_pylist(), strict=True))
+    used: Counter[str] = Counter()
+    for part in decided.parts:
+        usage = read_table(storage, part.file("usage.parquet"), ["doc_id", "queries"])
+        used.update(dict(zip(usage["doc_id"].to_pylist(), usage["queries"].to_pylist(), strict=True)))
+    return tuple(heapq.nsmallest(HUBS, used.items(), key=lambda one: (-one[1], one[0])))

@@ -1,12 +1,13 @@
-"""A Prefect server for one run, where none is set up.
+"""Prefect servers that end with the process that started them.
 
-Prefect would start one itself, in the run's own process group: Ctrl-C would end the server first, and the run would then
-wait for it for ever. This one lives in a group of its own and ends with the run, however that ends.
+For one run, where none is set up: Prefect would start one itself, in the run's own process group; Ctrl-C would end the server first,
+and the run would then wait for it for ever. And for ``hardmine serve``, with its pages.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 
 from tasks.errors import HardmineError
 
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux' prctl
 
 
@@ -32,7 +33,7 @@ def prefect_api() -> Iterator[str]:
     if present:
         yield str(present)
         return
-    with _server() as address, temporary_settings({PREFECT_API_URL: address}):
+    with server("127.0.0.1", free_port(), pages=False) as address, temporary_settings({PREFECT_API_URL: address}):
         try:
             yield address
         finally:
@@ -40,17 +41,35 @@ def prefect_api() -> Iterator[str]:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
-    port = _free_port()
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui", "--no-services"]
+def server(host: str, port: int, pages: bool) -> Iterator[str]:
+    """A Prefect server in a process of its own, which ends with this one, however that ends.
+
+    Args:
+        host: to listen on.
+        port: a free one.
+        pages: with the UI and the services behind schedules and automations; its pages are told this server's address.
+
+    Yields:
+        The address of its API.
+
+    Raises:
+        HardmineError: it does not start.
+    """
+    address = f"http://{host}:{port}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    command += [] if pages else ["--no-ui", "--no-services"]
+    environment = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **os.environ}
+    if pages:
+        environment["PREFECT_UI_API_URL"] = address
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_end_with_parent)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, process_group=0, preexec_fn=_end_with_parent
+        )
         try:
-            address = f"http://127.0.0.1:{port}/api"
             if not _answers(address, process):
                 log.seek(0)
                 raise HardmineError(
-                    f"the temporary Prefect server did not start: {log.read()[-500:].decode(errors='replace')}",
+                    f"the Prefect server did not start: {log.read()[-500:].decode(errors='replace')}",
                     "start one with `prefect server start` and set PREFECT_API_URL",
                 )
             yield address
@@ -61,6 +80,24 @@ def _server() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server can listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def _drain() -> None:
@@ -86,9 +123,3 @@ def _answers(address: str, process: subprocess.Popen[bytes]) -> bool:
 def _end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

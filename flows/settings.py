@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.corpus.settings import DatasetSettings
+from tasks.evaluate.settings import EvaluateSettings
+from tasks.folds import Fold
 from tasks.models.settings import ModelSettings, TeacherSettings
+from tasks.models.train_settings import TrainSettings
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.settings import Settings
+from tasks.staleness.settings import StalenessSettings
 
 Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "flagembedding", "tevatron", "listwise"]
 
 
+class StopSettings(Settings):
+    """When several rounds end before the last one."""
+
+    patience: int = Field(2, ge=1, description="Rounds without gain in the first measure of `evaluate`, after which it ends.")
+    min_gain: float = Field(0.0, ge=0, description="What counts as a gain: more than this.")
+    staleness_floor: float = Field(
+        0.0, ge=0, le=1, description="End where the round before's negatives lost less than this share of their loss share; 0: never."
+    )
+
+
 class MineSettings(Settings):
-    """One mining round."""
+    """One mining round, or several with a training after each."""
 
     root: str = Field("./mining", description="Where everything is kept: a folder, or s3://bucket/prefix.")
     dataset: DatasetSettings = Field(description="The corpus, its queries and labels.")
     model: ModelSettings = Field(ModelSettings(path="packaged"), description="The retriever.")
+    document_model: ModelSettings | None = Field(
+        None,
+        description="The encoder of documents where it is not the queries' own: the frozen side of ADORE's mining, or a dual encoder; "
+        "none: `model` embeds both.",
+    )
     teacher: TeacherSettings | None = Field(None, description="The cross-encoder that scores candidates; none: no scores.")
     fixed_encoder: ModelSettings | None = Field(
         None, description="An encoder that no round trains, for the rule near_duplicate_cosine; none: that feature is empty."
@@ -39,6 +58,10 @@ class MineSettings(Settings):
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
     workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for every eight cores.")
+    query_chunks: int = Field(
+        1, ge=1, le=1000, description="Mine one of so many parts of the queries, by hash of their ids (ANCE's chunk factor); 1: all."
+    )
+    query_chunk: int = Field(0, ge=0, description="Which part, from 0; a later round takes the next.")
     truncate: bool = Field(False, description="Keep the depths given here even where a recipe needs more; recorded with the round.")
     planted: float = Field(
         0.1,
@@ -47,20 +70,51 @@ class MineSettings(Settings):
         description="Share of the positives, of queries with two or more, hidden as probes: which recipe lets relevant ones through?",
     )
     seed: int = Field(0, ge=0, description="Of all that is drawn at random.")
+    rounds: int = Field(1, ge=1, le=1000, description="Rounds of mine, train, measure; one alone trains only if `train` is set.")
+    train: TrainSettings | None = Field(
+        None, description="How each round's checkpoint is trained; none: by default, and a single round not."
+    )
+    evaluate: EvaluateSettings = Field(
+        EvaluateSettings(), description="How checkpoints are compared: the best by the first measure is kept."
+    )
+    stop: StopSettings = Field(StopSettings(), description="When several rounds end early.")
+    staleness: StalenessSettings = Field(StalenessSettings(), description="How earlier rounds' negatives are looked at.")
+
+    @property
+    def trains(self) -> bool:
+        """Whether a run trains: several rounds, or one with ``train``."""
+        return self.rounds > 1 or self.train is not None
+
+    @property
+    def document_encoder(self) -> ModelSettings:
+        """What embeds documents."""
+        return self.document_model or self.model
+
+    @property
+    def chunk(self) -> Fold | None:
+        """The queries that are mined; none: all."""
+        return Fold(self.query_chunk, self.query_chunks) if self.query_chunks > 1 else None
 
     @field_validator("teacher", mode="before")
     @classmethod
     def _none_by_name(cls, value: Any) -> Any:
         return None if value == "none" else value
 
+    @model_validator(mode="after")
+    def _chunk_is_there(self) -> Self:
+        if self.query_chunk >= self.query_chunks:
+            raise ValueError(f"query_chunk is {self.query_chunk}, and there are {self.query_chunks} (query_chunks), counted from 0")
+        return self
+
     def resolved(self, base: Path) -> MineSettings:
         """The same settings with relative paths taken from the folder of the run.yaml."""
         update: dict[str, Any] = {"dataset": self.dataset.resolved(base)}
         if "://" not in self.root:
             update["root"] = str((base / Path(self.root).expanduser()).resolve())
-        update["model"] = self.model.model_copy(update={"path": _model_path(base, self.model.path)})
-        if self.fixed_encoder is not None:
-            update["fixed_encoder"] = self.fixed_encoder.model_copy(update={"path": _model_path(base, self.fixed_encoder.path)})
+        for name in ("model", "document_model", "fixed_encoder"):
+            encoder: ModelSettings | None = getattr(self, name)
+            if encoder is not None:
+                update[name] = encoder.model_copy(update={"path": _model_path(base, encoder.path)})
         if self.teacher is not None and self.teacher.path is not None:
             update["teacher"] = self.teacher.model_copy(update={"path": _model_path(base, self.teacher.path)})
         elif self.teacher is not None and self.teacher.train is not None:

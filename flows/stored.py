@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.mine import reapply_reviews, shard_settings
 from flows.results import MineResult
-from flows.selection import Selected, Table, check_depth, run_selection
+from flows.selection import Table
 from flows.settings import MineSettings
-from tasks.audit.build import build_audit
 from tasks.audit.explain import QueryStory, show_query
-from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round, read_round
+from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, read_round
 from tasks.errors import StorageError, UsageError
-from tasks.runner.runner import Context
-from tasks.select.recipe import Facts, Recipe
-from tasks.select.registry import compose_recipe
-from tasks.shards.task import shards
+from tasks.select.recipe import Facts
 from tasks.store.manifest import StageManifest, read_stage
 from tasks.store.storage import Storage, open_storage
-from tasks.store.tables import local_file, read_table
+from tasks.store.tables import read_table
 
 
 def find_round(storage: Storage, name: str) -> RoundRecord:
@@ -43,78 +33,6 @@ def find_round(storage: Storage, name: str) -> RoundRecord:
     return read_round(storage, dataset or None, int(number))
 
 
-def select_again(
-    context: Context, record: RoundRecord, wanted: str | dict[str, Any], num_negatives: int | None, formats: Sequence[str], truncate: bool
-) -> tuple[RoundRecord, Selected]:
-    """Another recipe over a round. No model runs; the round gets one more selection.
-
-    Raises:
-        UsageError: the round is shallower than the recipe needs, and ``truncate`` is not set.
-        GateError: the selection fails the release gate.
-    """
-    table = stored_table(context.storage, record)
-    settings = stored_settings(record)
-    facts = stored_facts(record, num_negatives)
-    recipe = compose_recipe(wanted, facts)
-    if not truncate:
-        check_depth(table, recipe)
-    check_features(record, recipe)
-    selected = run_selection(context, table, recipe, formats or settings.formats, shard_settings(settings, recipe), settings.seed)
-    references = tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in selected.stages)
-    update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": references}
-    published = publish_round(context.storage, record.model_copy(update=update), add_only=True)
-    reapply_reviews(context, published)
-    build_audit(context.storage)
-    return published, selected
-
-
-def check_features(record: RoundRecord, recipe: Recipe) -> None:
-    """Refuse a recipe whose rules compare features that the round was mined without.
-
-    Raises:
-        UsageError: which rule, and how to have its feature.
-    """
-    if record.settings.get("fixed_encoder") is None and any(rule.kind == "near_duplicate_cosine" for rule in recipe.rules):
-        raise UsageError(
-            f"recipe {recipe.name!r}: rule near_duplicate_cosine needs a fixed encoder, which this round was mined without",
-            "mine again with fixed_encoder: {path: …} (other models do not run again), or leave the rule out",
-        )
-
-
-def export_round(context: Context, record: RoundRecord, selection: SelectionRecord, format_name: str, target: Path) -> list[Path]:
-    """Write one format of one selection into a folder of the user's.
-
-    Returns:
-        The files: training files first, then their sidecars under ``sidecar/``.
-
-    Raises:
-        UsageError: the folder holds files already.
-    """
-    if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
-    table, settings = stored_table(context.storage, record), stored_settings(record)
-    recipe = compose_recipe(selection.recipe_settings, Facts(settings.num_negatives, 1))
-    decided = stored_stage(context.storage, selection.select)
-    manifest, _ = shards(
-        context,
-        format_name,
-        selection.selection_id,
-        decided.parts,
-        table.scored,
-        table.queries,
-        table.documents,
-        shard_settings(settings, recipe),
-    )
-    written = []
-    for file in sorted((file for part in manifest.parts for file in part.files), key=lambda file: file.path):
-        name = file.name.removeprefix("data/")
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(local_file(context.storage, file), place)
-        written.append(place)
-    return sorted(written, key=lambda place: ("sidecar" in place.parent.name, place))
-
-
 def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
     """A few training rows to look at: queries whose negatives are all there, chosen by the rows' hashed order."""
     storage = open_storage(result.root)
@@ -131,13 +49,15 @@ def example_stories(result: MineResult, count: int = 3) -> list[QueryStory]:
 def stored_table(storage: Storage, record: RoundRecord) -> Table:
     """The scored table of a published round."""
     parts = {role: stored_stage(storage, reference).parts for role, reference in record.roles.items()}
-    calibration = parts.pop("calibrate", ())
+    calibration, settings = parts.pop("calibrate", ()), stored_settings(record)
     return Table(
         calibration=calibration,
         planted=int(record.settings["planted_pairs"]),
         candidate_set_id=record.candidate_set_id,
         sources=record.settings["sources"],
         depths=dict(record.settings["depths"]),
+        labels=settings.dataset,
+        chunk=settings.chunk,
         **parts,
     )
 

@@ -15,6 +15,7 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 
+from flows.rates import has_plain, rate, shown, zero_notes
 from flows.results import MineResult, SelectionResult
 from tasks.audit.explain import CandidateStory, QueryStory
 from tasks.audit.records import RoundRecord
@@ -70,7 +71,7 @@ def print_result(console: Console, result: MineResult) -> None:
     console.print(_rejections(chosen))
     _print_hubs(console, chosen)
     _print_folders(console, chosen)
-    for note in result.notes:
+    for note in (*result.notes, *zero_notes(chosen.measures)):
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
 
@@ -119,10 +120,13 @@ def print_selection(console: Console, name: str, selection: SelectionResult) -> 
         table.add_row(decision, f"{count:,}")
     for number, count in selection.negatives_per_row.items():
         table.add_row(f"training rows with {number} negatives", f"{count:,}")
+    _add_rates(table, selection)
     console.print(table)
     console.print(_rejections(selection))
     _print_hubs(console, selection)
     _print_folders(console, selection)
+    for note in zero_notes(selection.measures):
+        console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
 
 def print_rounds(console: Console, records: Sequence[RoundRecord]) -> None:
@@ -192,6 +196,7 @@ def print_next_steps(console: Console, result: MineResult, query_id: str) -> Non
         f"hardmine show {shlex.quote(query_id)}",
     ):
         console.print(f"  {escape(command + root)}", highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _mined(result: MineResult) -> Table:
@@ -213,7 +218,15 @@ def _mined(result: MineResult) -> Table:
         table.add_row(name, f"{value:,}")
     for name, value in result.facts.items():
         table.add_row(f"teacher: {name.replace('_', ' ')}", f"{value:.3f}" if isinstance(value, float) else f"{value:,}")
+    if not has_plain(result):
+        _add_rates(table, chosen)
     return table
+
+
+def _add_rates(table: Table, selection: SelectionResult) -> None:
+    """What is known of the selection's false negatives."""
+    for name, words in shown(selection.measures).items():
+        table.add_row(words, rate(selection.measures, name))
 
 
 def _rejections(selection: SelectionResult) -> Table:

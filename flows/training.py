@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from flows.mine import shard_settings
+from flows.results import CostRecorder
+from flows.selection import shard_settings
+from flows.settings import MineSettings
 from flows.stored import stored_settings, stored_stage, stored_table
-from tasks.audit.records import RoundRecord, SelectionRecord
+from tasks.audit.build import build_audit
+from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, publish_evaluation, publish_training, times_read
+from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
+from tasks.evaluate.judgements import keep_judgements
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.task import evaluate
 from tasks.finetune.stage import Mined
 from tasks.finetune.task import train_retriever
+from tasks.models.fingerprint import folder_digest, query_spec
+from tasks.models.losses.registry import LOSSES
 from tasks.models.materialise import materialise
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
+from tasks.store.storage import Storage
+from tasks.store.tables import read_table
 
 
 class Trained(BaseModel):
@@ -32,10 +42,14 @@ class Trained(BaseModel):
     recipe: str
     model: str
     facts: dict[str, Any]
+    cached: bool = False  # it had been trained before
 
 
 class Evaluated(BaseModel):
-    """Measures of a checkpoint on one split, each with its interval over queries."""
+    """Measures of a checkpoint on one split, each with its interval over queries.
+
+    ``read``: how many checkpoints were measured on this split so far, this one among them.
+    """
 
     model_config = ConfigDict(frozen=True)
     round: str
@@ -43,9 +57,18 @@ class Evaluated(BaseModel):
     split: str
     queries: int
     measures: dict[str, dict[str, float]]
+    read: int
+    slices: tuple[dict[str, Any], ...] = ()  # means by slice of the queries
 
 
-def train(context: Context, record: RoundRecord, selection: SelectionRecord, settings: TrainSettings, target: Path | None) -> Trained:
+def train(
+    context: Context,
+    record: RoundRecord,
+    selection: SelectionRecord,
+    settings: TrainSettings,
+    target: Path | None = None,
+    earlier: Sequence[tuple[RoundRecord, SelectionRecord]] = (),
+) -> Trained:
     """Fine-tune the round's retriever on a selection's training rows. A run that was stopped goes on from its last checkpoint.
 
     Args:
@@ -54,59 +77,126 @@ def train(context: Context, record: RoundRecord, selection: SelectionRecord, set
         selection: whose rows to train on.
         settings: of the training.
         target: a new or empty folder for the checkpoint; none: it stays under the root only.
+        earlier: selections of earlier rounds, for ``settings.earlier``.
 
     Raises:
-        UsageError: the folder is not empty.
+        UsageError: the folder is not empty; or documents have an encoder of their own, and the loss would train another one for them.
         InputError: no row belongs to a query that may be trained on.
     """
     if target is not None and target.exists() and any(target.iterdir()):
         raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
-    table, mining = stored_table(context.storage, record), stored_settings(record)
+    storage, costs = context.storage, CostRecorder(context.progress)
+    context = Context(storage, context.executor, costs)
+    table, mining = stored_table(storage, record), stored_settings(record)
+    _check_encoder(mining, settings)
     recipe = Recipe.model_validate(selection.recipe_settings)
-    mined = Mined(
-        name=f"{record.dataset}/{record.number}",
-        recipe=selection.recipe,
-        selection_id=selection.selection_id,
-        select=stored_stage(context.storage, selection.select).parts,
-        scored=table.scored,
-        documents=table.documents,
-    )
-    reasons = shard_settings(mining, recipe).suspect_reasons
     manifest = train_retriever(
-        context, mined, table.queries, mining.model, settings, reasons, recipe.stages, document_vectors=table.document_vectors
+        context,
+        _mined(storage, record, selection),
+        table.queries,
+        mining.model,
+        settings,
+        shard_settings(mining, recipe).suspect_reasons,
+        recipe.stages,
+        [_mined(storage, *each) for each in earlier],
+        table.document_vectors,
     )
     (part,) = manifest.parts
-    folder = materialise(context.storage, part)
+    folder = materialise(storage, part)
     if target is not None:
         shutil.copytree(folder, target, dirs_exist_ok=True)
-    return Trained(round=mined.name, recipe=selection.recipe, model=str(target or folder), facts=dict(part.meta))
+    trained = TrainingRecord(
+        dataset=record.dataset,
+        round=record.number,
+        recipe=selection.recipe,
+        selection_id=selection.selection_id,
+        train=StageRef(stage=manifest.stage, key=manifest.key),
+        base=query_spec(mining.model).weights,
+        model=folder_digest(folder),
+        path=str(folder),
+        facts={name: value for name, value in part.meta.items() if name != "losses"},
+    )
+    publish_training(storage, trained)
+    build_audit(storage)
+    return Trained(round=f"{record.dataset}/{record.number}", recipe=selection.recipe, model=str(target or folder), facts=dict(part.meta))
 
 
-def evaluate_checkpoint(context: Context, record: RoundRecord, model: str | None, settings: EvaluateSettings) -> Evaluated:
+def evaluate_checkpoint(
+    context: Context, record: RoundRecord, model: str | None, settings: EvaluateSettings, truth: pa.Table | None = None
+) -> Evaluated:
     """Embed the round's documents and queries with a checkpoint, and measure its ranking.
 
     Args:
         context: storage, executor, progress.
         record: the round, for its dataset and its retriever's settings.
-        model: the checkpoint's folder; none: the round's own retriever.
+        model: the checkpoint's folder; none: the round's own retriever. Where there is a document_model, it embeds queries only.
         settings: which split, which measures.
+        truth: query_id, doc_id, relevance in the place of the dataset's own labels.
 
     Raises:
         UsageError: the split is the one that is trained on.
         InputError: the split has no query with a positive.
     """
-    mining, table = stored_settings(record), stored_table(context.storage, record)
-    chosen = mining.model.model_copy(update={"path": model}) if model else mining.model
-    documents = embed_documents(context, chosen, record.dataset, table.documents)
+    storage = context.storage
+    mining, table = stored_settings(record), stored_table(storage, record)
+    chosen = mining.model.model_copy(update={"path": model, "revision": None}) if model else mining.model
+    documents = embed_documents(context, mining.document_model or chosen, record.dataset, table.documents)
     queries = embed_queries(context, chosen, record.dataset, table.queries)
+    kept = keep_judgements(storage, truth) if truth is not None else None
     manifest = evaluate(
-        context, table.queries, table.documents, queries.parts, documents.parts, settings, mining.dataset.positive_min_grade
+        context,
+        table.queries,
+        table.documents,
+        queries.parts,
+        documents.parts,
+        settings,
+        mining.dataset.positive_min_grade,
+        kept,
+        table.scored,
+        record.dataset,
     )
     meta: Mapping[str, Any] = manifest.parts[0].meta
+    evaluated = EvaluationRecord(
+        dataset=record.dataset,
+        round=record.number,
+        model=query_spec(chosen).weights,
+        path=chosen.path,
+        split=settings.split,
+        qrels=kept.checksum if kept else "",
+        evaluate=StageRef(stage=manifest.stage, key=manifest.key),
+        queries=int(meta["queries"]),
+        measures=meta["measures"],
+    )
+    publish_evaluation(storage, evaluated)
+    build_audit(storage)
     return Evaluated(
         round=f"{record.dataset}/{record.number}",
         model=chosen.path,
         split=settings.split,
-        queries=int(meta["queries"]),
-        measures=meta["measures"],
+        queries=evaluated.queries,
+        measures=evaluated.measures,
+        read=times_read(storage, record.dataset, settings.split),
+        slices=tuple(read_table(storage, manifest.parts[0].file("slices.parquet")).to_pylist()),
+    )
+
+
+def _mined(storage: Storage, record: RoundRecord, selection: SelectionRecord) -> Mined:
+    table = stored_table(storage, record)
+    return Mined(
+        name=f"{record.dataset}/{record.number}",
+        recipe=selection.recipe,
+        selection_id=selection.selection_id,
+        select=stored_stage(storage, selection.select).parts,
+        scored=table.scored,
+        documents=table.documents,
+    )
+
+
+def _check_encoder(mining: MineSettings, settings: TrainSettings) -> None:
+    if mining.document_model is None or "vectors" in LOSSES[settings.loss.kind].materials:
+        return
+    fits = ", ".join(name for name, entry in LOSSES.items() if "vectors" in entry.materials)
+    raise UsageError(
+        f"loss {settings.loss.kind} trains one encoder for both sides, and this round's documents have their own (document_model)",
+        f"train the query side only, with a loss over the frozen index ({fits}), or mine without document_model",
     )

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from flows.rates import PLAIN, has_plain, rate, shown
 from flows.results import MineResult, SelectionResult
 from flows.stored import find_round, stored_stage, stored_table
 from flows.summary import REASONS
@@ -17,16 +18,7 @@ from tasks.sql import run
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 
-PLAIN = "top"
 _EXAMPLES = 2
-_ESTIMATORS = {
-    "review": "by review",
-    "judged": "judged",
-    "planted": "by planted positives",
-    "calibrated_teacher": "by the teacher (fitted on labels, which are incomplete: no count)",
-    "planted_survival_weighted": "planted positives that it would emit",
-    "planted_survival": "planted positives that it would emit",
-}
 
 # What top-K trains with as a negative and the recipe refused as likely relevant, one a query, most likely first.
 _REFUSED = """
@@ -68,21 +60,18 @@ def refused_examples(result: MineResult) -> list[Refused]:
 
 
 def print_versus(console: Console, result: MineResult) -> None:
-    """The table and the examples; nothing where the round has no plain top-K."""
+    """The table and the examples, which a summary ends with; nothing where the round has no plain top-K."""
     sides = {one.recipe: one for one in result.selections}
     chosen = result.selection
-    if PLAIN not in sides or chosen.recipe == PLAIN:
+    if not has_plain(result):
         return
     plain = sides[PLAIN]
     title = "Why mine with care: the same candidates, two recipes"
     table = Table("", f"plain top-{_wanted(plain)}", chosen.recipe, title=title, title_justify="left")
-    shown = plain.measures.get("estimates", {})
-    for name, words in _ESTIMATORS.items():
-        if name == "planted_survival" and "planted_survival_weighted" in shown:
-            continue
-        if name in plain.measures.get("estimates", {}) and name in chosen.measures.get("estimates", {}):
-            words = words if words.startswith("planted") else f"false negatives, {words}"
-            table.add_row(words, *(_rate(side, name) for side in (plain, chosen)))
+    both = shown(plain.measures)
+    for name, words in shown(chosen.measures).items():
+        if both.get(name) == words and not name.startswith("in_batch"):
+            table.add_row(words, *(rate(side.measures, name) for side in (plain, chosen)))
     table.add_row("hardness: mean similarity of the negatives", *(_number(side.measures.get("hardness")) for side in (plain, chosen)))
     table.add_row("queries with all their negatives", *(_share(side.measures.get("yield")) for side in (plain, chosen)))
     console.print(table)
@@ -97,14 +86,9 @@ def print_versus(console: Console, result: MineResult) -> None:
 
 
 def _why(document: CandidateStory) -> str:
-    shown = {"teacher_calibrated": "probability by the teacher", "teacher_sigmoid": "teacher", "dense_score": "similarity"}
-    facts = [f"{words} {document.scores[name]:.2f}" for name, words in shown.items() if isinstance(document.scores.get(name), float)]
+    told = {"teacher_calibrated": "probability by the teacher", "teacher_sigmoid": "teacher", "dense_score": "similarity"}
+    facts = [f"{words} {document.scores[name]:.2f}" for name, words in told.items() if isinstance(document.scores.get(name), float)]
     return ", ".join(facts)
-
-
-def _rate(side: SelectionResult, name: str) -> str:
-    rate, low, high, pairs, _ = side.measures["estimates"][name]
-    return f"{100 * rate:.1f} % ({100 * low:.1f} – {100 * high:.1f}; {pairs:,} pairs)"
 
 
 def _number(value: object) -> str:

@@ -40,6 +40,15 @@ def in_fold(draws: NDArray[np.uint64], fold: Fold) -> NDArray[np.bool_]:
     return inside
 
 
+def in_chunk(query_ids: Sequence[str], chunk: Fold) -> NDArray[np.bool_]:
+    """Whether each query is in a chunk: chunks are disjoint, cover all queries, and are the same in every round.
+
+    >>> sum(in_chunk(["a", "b", "c"], Fold(number, 4)).astype(int) for number in range(4)).tolist()
+    [1, 1, 1]
+    """
+    return in_fold(group_draws([f"chunk:{query_id}" for query_id in query_ids], 0), chunk)  # apart from folds and splits
+
+
 def query_groups(query_ids: Sequence[str], known: Sequence[str], groups: Sequence[str | None]) -> list[str]:
     """The group of each query; one without a group is a group of its own.
 

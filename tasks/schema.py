@@ -35,6 +35,9 @@ QUERIES = pa.schema(
     ]
 )
 
+#: provenance of labels that are not the source's own: people's, and pseudo-positives on which independent signals agree
+REVIEWED, PROMOTED = "reviewed", "promoted"
+
 QRELS = pa.schema(
     [
         ("query_id", pa.string()),
@@ -43,6 +46,21 @@ QRELS = pa.schema(
         ("fold", pa.int32()),  # 0 … 99, hash of (seed, query, doc)
         ("doc_partition", pa.int32()),
         ("doc_row", pa.int64()),
+        ("provenance", pa.string()),  # NULL: the source's own; reviewed | promoted
+    ]
+)
+
+# Pseudo-positives that became labels: the signals that agreed, and what each of them said.
+PROMOTIONS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("score", pa.float64()),  # by which the best of a query were taken
+        ("signals", pa.list_(pa.string())),  # teacher, label_evidence, review, second_teacher: those over their thresholds, sorted
+        ("teacher_probability", pa.float64()),  # calibrated; NULL: none
+        ("teacher_margin", pa.float64()),  # logit less that of the query's weakest positive; NULL: none
+        ("label_evidence", pa.float64()),
+        ("second_score", pa.float64()),
     ]
 )
 
@@ -72,6 +90,7 @@ CANDIDATE_BASE = [
     ("relevance", pa.int32()),  # NULL: unlabelled
     ("is_positive", pa.bool_()),  # relevance reaches positive_min_grade, and it is not planted
     ("planted", pa.bool_()),  # a positive that is hidden from all but the measuring of survival
+    ("provenance", pa.string()),  # of the label; NULL: the source's own, or none; reviewed (also trusted zeros) | promoted
     ("query_hash", pa.string()),  # input_hash of the query
     ("doc_hash", pa.string()),  # input_hash of the document
 ]
@@ -227,5 +246,26 @@ RELIABILITY = pa.schema(
         ("observed", pa.float64()),
         ("pairs", pa.int64()),
         ("weight", pa.float64()),
+    ]
+)
+
+# What stage ``staleness-summary`` says of earlier rounds' negatives under a later checkpoint.
+STALENESS = pa.schema(
+    [
+        ("from_round", pa.int32()),  # whose negatives
+        ("selection_id", pa.string()),
+        ("recipe", pa.string()),
+        ("age", pa.int32()),  # trainings between the two checkpoints
+        ("steps", pa.int64()),  # steps of those trainings; NULL: not known
+        ("cohort", pa.string()),  # trained | control (queries never trained on) | difference (trained − control)
+        ("measure", pa.string()),  # loss_share, rank_percentile, easy_share, overlap, retired …
+        ("value", pa.float64()),  # mean over queries; a count for retired, newly_hard, gone
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("level", pa.float64()),
+        ("at_first", pa.float64()),  # the same queries' value under the earlier round's own checkpoint
+        ("agreement_floor", pa.float64()),  # overlap that search errors and seeds alone would leave
+        ("queries", pa.int64()),
+        ("negatives", pa.int64()),
     ]
 )

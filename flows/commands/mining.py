@@ -24,8 +24,12 @@ def quickstart(root: Root = "./mining", as_json: AsJson = False) -> None:
 def mine(
     settings: Annotated[Path, typer.Argument(help="The run's settings (run.yaml).")], overrides: Overrides = None, as_json: AsJson = False
 ) -> None:
-    """Mine a round: embed, retrieve, score, select, write training files, publish."""
-    _mine(load(settings, overrides), as_json)
+    """Mine a round: embed, retrieve, score, select, write training files, publish. With `rounds` or `train`: train on it, and go on."""
+    loaded = load(settings, overrides)
+    if loaded.trains:
+        _mine_rounds(loaded, as_json)
+    else:
+        _mine(loaded, as_json)
 
 
 @app.command(epilog="Example: hardmine ingest run.yaml")
@@ -68,6 +72,21 @@ def _mine(settings: Any, as_json: bool, first_time: bool = False) -> None:
     print_result(out, result)
     stories = example_stories(result)
     print_examples(out, stories)
-    print_versus(out, result)
     if first_time and stories:
         print_next_steps(out, result, stories[0].query_id)
+    print_versus(out, result)  # the reason to be comes last
+
+
+def _mine_rounds(settings: Any, as_json: bool) -> None:
+    from flows.rounds import run_rounds
+    from flows.rounds_summary import print_rounds_result
+    from flows.summary import print_result
+
+    with progress_listeners() as progress:
+        result = run_rounds(settings, progress)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+        return
+    for one in result.rounds:
+        print_result(out, one.mined)
+    print_rounds_result(out, result)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.markup import escape
 
-from flows.commands.common import AsJson, Root, Round, open_context, out, print_json, progress_listeners
+from flows.commands.common import AsJson, Overrides, Root, Round, open_context, out, print_json, progress_listeners
 
 app = typer.Typer(help="Let people judge what the recipes emitted.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Draw a stratified sample of the recipes' negatives, with texts, for people to label."""
-    from flows.review import export_sample
+    from flows.review_sample import export_sample
     from flows.stored import find_round
     from tasks.review.settings import ExportSettings
     from tasks.truth.settings import SamplingSettings
@@ -50,7 +50,10 @@ def import_(
     root: Root = "./mining",
     as_json: AsJson = False,
 ) -> None:
-    """Take the labels back: the rate of false negatives by recipe with its interval, and labels for the next round."""
+    """Take the labels back: the rate of false negatives by recipe with its interval, and labels for the next round.
+
+    A corrected file, imported again, replaces the labels of its pairs.
+    """
     from flows.judgement import print_imported
     from flows.review import import_labels
 
@@ -60,3 +63,43 @@ def import_(
         print_json(found.as_json())
     else:
         print_imported(out, found)
+
+
+@app.command(epilog="Example: hardmine review promote cranfield/1 --set per_query=2 --dry-run")
+def promote(
+    round_name: Round,
+    overrides: Overrides = None,
+    scores: Annotated[Path | None, typer.Option(help="Scores by a second teacher: query_id, doc_id, score.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be promoted, and keep nothing.")] = False,
+    take_back: Annotated[bool, typer.Option("--withdraw", help="Withdraw the promotions from this round instead.")] = False,
+    number: Annotated[int | None, typer.Option(min=1, help="With --withdraw: only this promotion.")] = None,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """Make pseudo-positives labels of the next round, where independent signals agree."""
+    from flows.configuration import settings_from
+    from flows.judgement import print_promoted
+    from flows.promotion import promote_round, withdraw
+    from flows.stored import find_round
+    from tasks.errors import UsageError
+    from tasks.review.second import read_scores
+    from tasks.review.settings import PromotionSettings
+
+    if number is not None and not take_back:
+        raise UsageError("--number names a promotion to withdraw", "give --withdraw too")
+    settings = settings_from(PromotionSettings, overrides or [])
+    second = read_scores(scores) if scores else None
+    with progress_listeners() as progress:
+        context = open_context(root, progress)
+        record = find_round(context.storage, round_name)
+        withdrawn = withdraw(context, record, number) if take_back else []
+        found = None if take_back else promote_round(context, record, settings, second, dry_run)
+    if found is None:
+        if as_json:
+            print_json({"withdrawn": [one.number for one in withdrawn], "pairs": sum(one.pairs for one in withdrawn)})
+        for one in () if as_json else withdrawn:
+            out.print(f"withdrawn: promotion {one.number} of {one.pairs:,} pairs", highlight=False)
+    elif as_json:
+        print_json(found.as_json())
+    else:
+        print_promoted(out, found)

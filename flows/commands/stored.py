@@ -24,8 +24,9 @@ def select(
     as_json: AsJson = False,
 ) -> None:
     """Apply another recipe to a round that is there: no model runs."""
+    from flows.again import select_again
     from flows.configuration import load_recipe
-    from flows.stored import find_round, select_again
+    from flows.stored import find_round
     from flows.summary import print_selection
 
     with progress_listeners() as progress:
@@ -48,7 +49,8 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write one training format of one round into a folder."""
-    from flows.stored import export_round, find_round
+    from flows.again import export_round
+    from flows.stored import find_round
 
     with progress_listeners() as progress:
         context = open_context(root, progress)

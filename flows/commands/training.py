@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.common import AsJson, Overrides, Root, Round, open_context, out, print_json, progress_listeners
+from flows.commands.common import AsJson, Overrides, Root, Round, load, open_context, out, print_json, progress_listeners, read_judgements
 
 app = typer.Typer()
 
@@ -47,6 +47,7 @@ def evaluate(
     round_name: Round,
     model: Annotated[str | None, typer.Option(help="The checkpoint; by default the round's own retriever.")] = None,
     split: Annotated[str, typer.Option(help="Queries that none was trained on: dev, test or calibration.")] = "dev",
+    qrels: Annotated[Path | None, typer.Option(help="Fuller judgements to measure by, in the place of the dataset's own labels.")] = None,
     root: Root = "./mining",
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +60,9 @@ def evaluate(
     settings = validate(EvaluateSettings, {"split": split}, file="--split")
     with progress_listeners() as progress:
         context = open_context(root, progress)
-        found = evaluate_checkpoint(context, find_round(context.storage, round_name), model, settings)
+        truth = read_judgements(qrels, None, 1)
+        record = find_round(context.storage, round_name)
+        found = evaluate_checkpoint(context, record, model, settings, truth.pairs if truth else None)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -67,3 +70,39 @@ def evaluate(
     for name, values in found.measures.items():
         table.add_row(name, f"{values['mean']:.4f}", f"{values['low']:.4f} – {values['high']:.4f}")
     out.print(table)
+    if found.split.lower() == "test" and found.read > 1:
+        out.print(
+            f"[yellow]note[/yellow] {found.read} checkpoints were measured on test: who chooses among them by it reads too much into it",
+            highlight=False,
+        )
+
+
+@app.command(epilog="Example: hardmine train-teacher run.yaml --out ./teacher")
+def train_teacher(
+    settings: Annotated[Path, typer.Argument(help="The run's settings (run.yaml), with teacher.train.")],
+    overrides: Overrides = None,
+    target: Annotated[Path | None, typer.Option("--out", help="A new or empty folder for the teacher.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a cross-encoder on the dataset's labels, and measure it on queries that it was not trained on."""
+    from flows.teaching import teach
+
+    loaded = load(settings, overrides)
+    with progress_listeners() as progress:
+        found = teach(loaded, open_context(loaded.root, progress), target)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    facts = found.facts
+    line = f"{facts['pairs']:,.0f} pairs"
+    if facts["auc_after"] is not None:
+        line += f"; AUC on held-out query groups {facts['auc_before']:.3f} before, {facts['auc_after']:.3f} after"
+    out.print(line, highlight=False)
+    if found.measures:
+        table = Table("measure", "teacher", "against the retriever's order", title=f"{found.queries:,} queries of split {found.split}")
+        for name, values in found.measures.items():
+            gain = found.gain[name]
+            table.add_row(name, f"{values['mean']:.4f}", f"{gain['mean']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})")
+        out.print(table)
+    for model in found.models:
+        out.print(f"[bold]teacher[/bold] {escape(model)}", soft_wrap=True, highlight=False)

@@ -11,15 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.audit.checkpoints import checkpoint_manifests
 from tasks.audit.fill import fill
-from tasks.audit.records import list_rounds, round_manifests
+from tasks.audit.promotions import promotion_manifests
+from tasks.audit.records import dataset_names, list_rounds, round_manifests
 from tasks.errors import StorageError
 from tasks.sql import new_database
 from tasks.store.keys import digest, file_checksum
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage, checked_copy
 
-FORMAT = 2  # raised when the tables change, so that old snapshots are built again
+FORMAT = 4  # raised when the tables change, so that old snapshots are built again
 ROW_LIMIT = 50_000_000
 _TRIES = 20
 
@@ -69,7 +71,9 @@ def latest_audit(storage: Storage) -> Path:
 
 
 def _version(storage: Storage, row_limit: int) -> str:
-    return digest(FORMAT, row_limit, round_manifests(storage))
+    names = dataset_names(storage)
+    further = [[*promotion_manifests(storage, name), *checkpoint_manifests(storage, name)] for name in names]
+    return digest(FORMAT, row_limit, round_manifests(storage), further)
 
 
 def _build(storage: Storage, version: str, row_limit: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ STAGES = pa.schema(
 
 def stage_refs(record: RoundRecord) -> list[StageRef]:
     """All stages of a round: the round's own, and each selection's features, selecting, writing and measuring."""
-    own: list[StageRef] = [*record.roles.values()]
+    own: list[StageRef] = [*record.roles.values(), *([record.staleness] if record.staleness else [])]
     for chosen in record.selections:
         own += [*chosen.features.values(), chosen.select, *chosen.shards.values(), *([chosen.measures] if chosen.measures else [])]
     return list(dict.fromkeys(StageRef(stage=ref.stage, key=ref.key) for ref in (*record.stages, *own)))

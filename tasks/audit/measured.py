@@ -1,18 +1,21 @@
-"""What measuring says of rounds: rates of false negatives, calibration, histograms, suspects, use of documents. All of it may be absent."""
+"""What measuring says of rounds: rates, calibration, histograms, suspects, use of documents; and promotions. All of it may be absent."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from tasks import schema
 from tasks.audit.facts import ROUND
+from tasks.audit.promotions import PromotionRecord, read_promotions
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
-from tasks.audit.source import Fact, create, files_of, parts_with
+from tasks.audit.source import Fact, Files, create, files_of, parts_with
+from tasks.audit.staleness import fill_staleness
+from tasks.audit.trained import fill_checkpoints
 from tasks.store.manifest import Part, read_stage
-from tasks.store.storage import Storage
+from tasks.store.storage import Storage, checked_copy
 
 if TYPE_CHECKING:
     from tasks.sql import DuckDBPyConnection
@@ -46,6 +49,27 @@ SLICES = pa.schema(
 )
 HUBS = pa.schema([*SELECTION, ("doc_id", pa.string()), ("queries", pa.int64())])
 
+SUSPECT_ZEROS = pa.schema(
+    [
+        *ROUND,
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("dense_rank", pa.int32()),
+        ("dense_score", pa.float32()),
+        ("best_positive", pa.float32()),
+        ("why", pa.string()),
+    ]
+)
+REVIEW_CHECK = pa.schema(
+    [
+        *SELECTION,
+        ("calibration", pa.string()),
+        ("pairs", pa.int64()),
+        *((name, pa.float64()) for name in ("emitted", "expected", "observed", "low", "high", "brier", "ece", "auc")),
+        ("verdict", pa.string()),
+    ]
+)
+
 _FIT = ("source", "verdict", "auc", "brier", "ece")
 CALIBRATION = pa.schema(
     [
@@ -57,19 +81,7 @@ CALIBRATION = pa.schema(
     ]
 )
 
-# Filled when later checkpoints look back on earlier rounds.
-STALENESS = pa.schema(
-    [
-        ("dataset", pa.string()),
-        ("from_round", pa.int32()),
-        ("under_round", pa.int32()),
-        ("selection_id", pa.string()),
-        ("recipe", pa.string()),
-        *((name, pa.float64()) for name in ("first_loss_share", "mean_percentile", "easy_share", "overlap", "rank_biased_overlap")),
-        ("retired", pa.int64()),
-        ("newly_hard", pa.int64()),
-    ]
-)
+PROMOTED = pa.schema([*ROUND, ("number", pa.int32()), ("created", pa.string()), ("withdrawn", pa.string()), *schema.PROMOTIONS])
 
 _OF_SELECTIONS = {
     "false_negatives": ("estimates.parquet", FALSE_NEGATIVES),
@@ -89,7 +101,13 @@ def fill_measured(database: DuckDBPyConnection, storage: Storage, rounds: Sequen
     summed = [f"SELECT {names}, sum(queries)::BIGINT AS queries FROM ({query}) GROUP BY ALL" for queries in used for query in queries]
     create(database, "hubs", HUBS, summed, only=True)
     create(database, "calibration", CALIBRATION, [query for record in rounds for query in _calibration(storage, record)], only=True)
-    create(database, "staleness", STALENESS)
+    zeros = [query for record in rounds for query in _first(storage, record, "suspect_zeros.parquet")]
+    create(database, "suspect_zeros", SUSPECT_ZEROS, zeros, only=True)
+    create(database, "review_check", REVIEW_CHECK, rows=[row for record in rounds for row in _checks(storage, record)])
+    promotions = [_promotion(storage, one) for name in sorted({one.dataset for one in rounds}) for one in read_promotions(storage, name)]
+    create(database, "promotions", PROMOTED, promotions, only=True)
+    fill_staleness(database, storage, rounds)
+    fill_checkpoints(database, storage, rounds)
 
 
 def _of_selection(storage: Storage, record: RoundRecord, chosen: SelectionRecord, ref: StageRef | None, name: str) -> list[str]:
@@ -100,12 +118,37 @@ def _of_selection(storage: Storage, record: RoundRecord, chosen: SelectionRecord
     return [files_of(storage, record, parts, name, facts).sql(place=place)] if parts else []
 
 
+def _promotion(storage: Storage, record: PromotionRecord) -> str:
+    """One SELECT a promotion."""
+    facts: dict[str, Fact] = {"dataset": record.dataset, "round": record.round, "number": record.number, "created": record.created}
+    path = str(checked_copy(storage, record.path, record.bytes, record.checksum))
+    return Files((path,), {**facts, "withdrawn": record.withdrawn or None}).sql()
+
+
 def _calibration(storage: Storage, record: RoundRecord) -> Iterator[str]:
-    """One SELECT a fit; a fit without bins, as from too few labels, gives one row with its verdict."""
+    """One SELECT a fit, on labels and on a review; a fit without bins, as from too few labels, gives one row with its verdict."""
     name = "reliability.parquet"
+    yield from _first(storage, record, name)
     for part in parts_with(_parts(storage, record.roles.get("calibrate")), name):
         found = files_of(storage, record, [part], name, {fact: part.meta.get(fact) for fact in _FIT})
         yield found.sql() if part.file(name).rows else found.constants()
+
+
+def _first(storage: Storage, record: RoundRecord, name: str) -> Iterator[str]:
+    """A SELECT of a file that says the same for all selections of a round: the first one's that has it."""
+    for chosen in record.selections:
+        for part in parts_with(_parts(storage, chosen.measures), name):
+            fit = part.meta.get("calibration") or {}
+            yield files_of(storage, record, [part], name, {fact: fit.get(fact) for fact in _FIT if fit}).sql()
+            return
+
+
+def _checks(storage: Storage, record: RoundRecord) -> Iterator[dict[str, Any]]:
+    """Expected and reviewed counts of each selection that was reviewed."""
+    for chosen in record.selections:
+        about = {"dataset": record.dataset, "round": record.number, "selection_id": chosen.selection_id, "recipe": chosen.recipe}
+        for part in _parts(storage, chosen.measures):
+            yield from ({**about, **check} for check in part.meta.get("review_check") or ())
 
 
 def _parts(storage: Storage, ref: StageRef | None) -> Sequence[Part]:

@@ -62,6 +62,7 @@ class RoundRecord(_Record):
     stages: tuple[StageRef, ...]
     settings: dict[str, Any] = {}
     roles: dict[str, StageRef] = {}  # documents, queries, document_vectors, query_vectors, scored: what selections read; calibrate
+    staleness: StageRef | None = None  # stage staleness-summary: what this round's checkpoint makes of earlier rounds' negatives
 
     def selection(self, selection_id: str | None = None) -> SelectionRecord:
         """A selection by its id, the recipe's name, or the beginning of its id; by default the last one.
@@ -98,7 +99,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
     If the dataset has a round with these candidates, the selections join it (one of the same id is replaced, its formats
     and measures are kept where none are given); else the round gets the next number.
-    Two publishers at once both succeed, one after the other.
+    Two publishers at once both succeed, one after the other. Last of all the trainers' pointer moves (:mod:`tasks.audit.latest`).
 
     Args:
         storage: the root.
@@ -130,6 +131,9 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
     update_pointer(storage, f"rounds/{record.dataset}", change)
     update_pointer(storage, "datasets", lambda present: {"names": sorted({*(present or {}).get("names", []), record.dataset})})
+    from tasks.audit.latest import move_latest  # it reads records
+
+    move_latest(storage, record.dataset, published[0].number)
     return published[0]
 
 
@@ -185,6 +189,7 @@ def _merge(old: RoundRecord, new: RoundRecord) -> RoundRecord:
             "selections": tuple(selections.values()),
             "stages": _distinct([*old.stages, *new.stages]),
             "roles": {**old.roles, **new.roles},
+            "staleness": new.staleness or old.staleness,
         }
     )
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from tasks.audit.staleness import STALENESS_COLUMNS, STALENESS_IN_TABLE, STALENESS_TABLES
+from tasks.audit.trained import CHECKPOINT_COLUMNS, CHECKPOINT_IN_TABLE, CHECKPOINT_TABLES
+
 TABLES = {
     "rounds": "One row for each selection of each round: what was mined, by which recipe, how much of it.",
     "stages": "One row for each stage of a round: what it wrote and what it cost.",
@@ -18,13 +21,17 @@ TABLES = {
     "yield": "Share of queries whose training rows all have as many negatives as were asked for.",
     "false_negatives": "Rates of false negatives of each selection, by estimator and slice of the queries, with intervals.",
     "calibration": "How well the teacher's probabilities fit: one row a bin, with the figures of the whole fit beside it.",
+    "review_check": "How many negatives the calibrated teacher expects to be relevant, beside how many reviewers found, by selection.",
+    "suspect_zeros": "Documents that are labelled as not relevant and look relevant: some such labels are wrong.",
     "hardness": "Histograms of each selection: pairs of each kind by score.",
     "suspected": "Negatives that are likely relevant, by selection; suspects(round, n) gives those in the training rows.",
     "slices": "Yield and hardness of each selection by slices of the queries.",
     "query_difficulty": "How each query's positives rank, and what negatives each selection gave it. Exact, also where pairs were sampled.",
     "hubs": "Of how many queries each document is a negative, by selection.",
     "overlap": "How far two selections of a dataset agree: all pairs within a round, and each recipe with its next round.",
-    "staleness": "How far the negatives of one round are behind a later round's model; empty where no later checkpoint looked back.",
+    "promotions": "Pseudo-positives that became labels of later rounds: which independent signals agreed, and what each of them said.",
+    **STALENESS_TABLES,
+    **CHECKPOINT_TABLES,
 }
 
 COLUMNS = {
@@ -67,6 +74,11 @@ COLUMNS = {
     "brier": "Mean squared distance of probability and label.",
     "ece": "Mean distance of predicted and observed over the bins.",
     "source": "Where it is from.",
+    "calibration": "What the teacher's probabilities were fitted on: held-out labels, or the review (out of fold).",
+    "emitted": "Negatives that the reviewed ones stand for: inverse probabilities of being drawn, summed.",
+    "expected": "Relevant negatives among them as the teacher expects them.",
+    "best_positive": "Dense score of the query's best positive; NULL: none.",
+    "why": "rank: among the first ranks; above positives: a higher score than every positive of the query; or both.",
     "verdict": "Whether the teacher can tell relevant from not: can tell, cannot tell, unknown, too few labels.",
     "score": "The column whose values are binned.",
     "kind": "positive, negative, rejected, suspect (rejected as likely relevant) or planted.",
@@ -80,19 +92,21 @@ COLUMNS = {
     "negatives": "Negatives that the query got.",
     "mean_negative_score": "Mean dense score of the negatives.",
     "rejected_share": "Share of the decisions, positives aside, that are rejections.",
+    "number": "Number of the promotion within its dataset, from 1.",
+    "withdrawn": "When it was withdrawn (UTC); NULL: it stands.",
+    "signals": "The signals that spoke for the pair: teacher, label_evidence, review, second_teacher.",
+    "teacher_probability": "The teacher's calibrated probability; NULL: none.",
+    "teacher_margin": "The teacher's logit less that of the query's weakest positive; NULL: none.",
+    "label_evidence": "What neighbouring labels say: 0 unrelated, 1 as alike as two halves of one answer.",
+    "second_score": "Score by a second teacher; NULL: none was given.",
+    "provenance": "Where the label is from; NULL: the source's own, or none; reviewed (also what is not relevant) or promoted.",
     "other_round": "Round of the other selection.",
     "other_recipe": "Recipe of the other selection.",
     "other_selection_id": "Key of the other selection.",
     "mean_jaccard": "Mean over queries: negatives in both selections by negatives in either.",
     "shared_pairs": "Pairs that are negatives in both selections.",
-    "from_round": "Round whose negatives are looked at.",
-    "under_round": "Later round whose model looks at them.",
-    "first_loss_share": "Softmax mass of the negatives at the training's temperature: the gradient that is left.",
-    "mean_percentile": "Mean percentile of the negatives' present ranks.",
-    "easy_share": "Share of the negatives that became easy: below the positive by more than the margin.",
-    "rank_biased_overlap": "Rank-biased overlap of the negatives with the newer model's top candidates.",
-    "retired": "Negatives that are none any more.",
-    "newly_hard": "Candidates that became hard since.",
+    **STALENESS_COLUMNS,
+    **CHECKPOINT_COLUMNS,
     "query_id": "The user's id of the query.",
     "doc_id": "The user's id of the document.",
     "relevance": "The label's grade; NULL: unlabelled.",
@@ -144,6 +158,11 @@ _IN_TABLE = {
     ("hardness", "low"): "Lower edge of the bin.",
     ("hardness", "high"): "Upper edge of the bin.",
     ("hardness", "pairs"): "Pairs of the kind in the bin.",
+    ("review_check", "pairs"): "Reviewed negatives of the selection with a sure answer and a score.",
+    ("review_check", "observed"): "Relevant negatives among them as reviewers found them.",
+    ("review_check", "low"): "Lower end of the interval of what was found.",
+    ("review_check", "high"): "Upper end of the interval of what was found.",
+    ("review_check", "brier"): "Mean squared distance of probability and reviewed label.",
     ("calibration", "source"): "What the calibration was fitted on, and whether its sums are counts.",
     ("calibration", "pairs"): "Labelled pairs in the bin.",
     ("calibration", "weight"): "Share of the pairs by weight.",
@@ -155,7 +174,11 @@ _IN_TABLE = {
     ("slices", "hardness"): "Mean dense score of the negatives.",
     ("slices", "negatives"): "Negatives in all.",
     ("query_difficulty", "negatives"): "Different documents that are negatives of the query.",
-    ("staleness", "overlap"): "Share of the negatives that the newer model's top candidates hold too.",
+    ("promotions", "round"): "The round whose candidates they are; they are labels of later rounds.",
+    ("promotions", "created"): "When the pairs were promoted (UTC).",
+    ("promotions", "score"): "What the best of a query were taken by: the teacher's logit, else the second score, else the evidence.",
+    **STALENESS_IN_TABLE,
+    **CHECKPOINT_IN_TABLE,
 }
 
 

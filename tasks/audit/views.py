@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tasks.audit.staleness import STALENESS_VIEWS
+
 # Counted tables read every_decision and every_candidate, which hold all pairs, also where the snapshot keeps a sample.
 COUNTS = """
 SELECT dataset, round, selection_id, $recipe AS recipe, stage, decision, count(*) AS pairs
@@ -102,6 +104,7 @@ FROM (
   JOIN rounds r USING (dataset, round, selection_id))
 GROUP BY dataset, round, selection_id, recipe, stage ORDER BY dataset, round, selection_id, stage""",
     "overlap": _OVERLAP,
+    **STALENESS_VIEWS,
 }
 
 # An unqualified name that is a parameter means the parameter, so columns of the same name are always qualified.

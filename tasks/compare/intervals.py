@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-
-CLUSTERS = 4096  # at most so many units are resampled; more queries are put together in turn
+from tasks.bootstrap import CLUSTERS as CLUSTERS
+from tasks.bootstrap import Floats as Floats
+from tasks.bootstrap import in_clusters as in_clusters
+from tasks.bootstrap import resampled
 
 
 def bootstrap(
@@ -39,27 +39,9 @@ def bootstrap(
     bounds = np.full((2, top.shape[1]), np.nan)
     known = bottom.sum(axis=0) > 0
     if known.any():
-        weights = _weights(len(top), resamples, seed)
-        over, under = weights @ top[:, known], weights @ bottom[:, known]
+        over, under = np.hsplit(resampled(np.hstack([top[:, known], bottom[:, known]]), resamples, seed), 2)
         ratios = np.divide(over, under, out=np.full_like(over, np.nan), where=under > 0)
         bounds[:, known] = np.nanquantile(ratios, (alpha, 1 - alpha), axis=0)
         unseen = known & (top.sum(axis=0) == 0)
         bounds[1, unseen] = 1 - alpha ** (1 / (bottom[:, unseen] > 0).sum(axis=0))
     return bounds[0].reshape(shape), bounds[1].reshape(shape)
-
-
-def in_clusters(values: Floats) -> Floats:
-    """Rows summed into at most :data:`CLUSTERS` rows, in turn."""
-    if len(values) <= CLUSTERS:
-        return values
-    sums = np.zeros((CLUSTERS, *values.shape[1:]))
-    np.add.at(sums, np.arange(len(values)) % CLUSTERS, values)
-    return sums
-
-
-@lru_cache(maxsize=4)
-def _weights(queries: int, resamples: int, seed: int) -> Floats:
-    """How often each query is drawn in each resample: float64, shape (resamples, queries)."""
-    drawn = np.random.default_rng(seed).multinomial(queries, np.full(queries, 1 / queries), size=resamples).astype(np.float64)
-    drawn.setflags(write=False)
-    return drawn

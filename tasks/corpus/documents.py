@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 
 from tasks.corpus.order import concat_placed, repeats
 from tasks.corpus.records import GIVES_DOCUMENTS, GIVES_QRELS
-from tasks.corpus.rejected import rejections
+from tasks.corpus.rejected import own_rows, rejections
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import DOCS
 from tasks.store.keys import input_hash, norm_hash, partition_of
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="documents", version=2, function="tasks.corpus.documents:run", unit="documents")
+STAGE = Stage(name="documents", version=3, function="tasks.corpus.documents:run", unit="documents")
 
 #: judgements with the place of their document
 JUDGED = pa.schema(
@@ -34,6 +34,7 @@ JUDGED = pa.schema(
         ("position", pa.int64()),
         ("line", pa.int64()),
         ("file", pa.string()),
+        ("provenance", pa.string()),  # NULL: the user's own
     ]
 )
 _ROW_GROUP = 4_096  # small, so that a query partition reads little more than its own
@@ -78,7 +79,7 @@ def run(work: Work, out: Output) -> None:
         rejections(unknown, "unknown document", "doc_id", ["query_id", "doc_id", "relevance"]),
     ]
     out.table("rejected.parquet", pa.concat_tables(aside))
-    out.meta.update(documents=hashed.num_rows, merged=merged, rejected={"corpus": repeated.num_rows, "qrels": unknown.num_rows})
+    out.meta.update(documents=hashed.num_rows, merged=merged, rejected={"corpus": repeated.num_rows, "qrels": own_rows(unknown)})
 
 
 def _hashed(docs: pa.Table) -> pa.Table:

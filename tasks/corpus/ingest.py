@@ -28,7 +28,7 @@ from tasks.schema import REJECTED_INPUT
 from tasks.store.keys import file_checksum, partition_of
 from tasks.store.output import Output
 
-STAGE = Stage(name="ingest", version=2, function="tasks.corpus.ingest:run", unit="KB")
+STAGE = Stage(name="ingest", version=3, function="tasks.corpus.ingest:run", unit="KB")
 
 _PLACE = [("position", pa.int64()), ("line", pa.int64()), ("file", pa.string()), ("derived", pa.bool_())]
 DOCS_BUCKET = pa.schema([*((name, pa.string()) for name in ("doc_id", "title", "text", "group_id", "language")), *_PLACE])
@@ -43,7 +43,9 @@ QUERIES_BUCKET = pa.schema(
         *_PLACE,
     ]
 )
-QRELS_BUCKET = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32()), *_PLACE[:3]])
+QRELS_BUCKET = pa.schema(
+    [("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32()), *_PLACE[:3], ("provenance", pa.string())]
+)
 
 _BEIR_QRELS = ("query_id", "doc_id", "relevance")
 _EVERY = 1_024
@@ -67,6 +69,8 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
         }
         if source.role == "packages":
             keyed |= {"max_documents": settings.max_documents, "max_queries": settings.max_queries}
+        if source.provenance:
+            keyed["provenance"] = source.provenance
         options = {"path": source.path, "packages": source.packages}
         index = f"{source.role}-{counted[source.role]:04d}"
         counted[source.role] += 1
@@ -107,6 +111,7 @@ class _Tables:
     def __init__(self, job: Job, scratch: Path) -> None:
         settings = job.settings
         self._role, self._label, self._split = str(settings["role"]), str(settings["label"]), str(settings["split"]) or None
+        self._provenance = settings.get("provenance")
         self._documents, self._queries = int(settings["document_partitions"]), int(settings["query_partitions"])
         self.docs = Buckets(DOCS_BUCKET, scratch)
         self.queries = Buckets(QUERIES_BUCKET, scratch)
@@ -128,7 +133,8 @@ class _Tables:
             row = (query_id, text, answers, group, split or self._split, language, self.queries.rows, raw.line, file, derived)
             self.queries.add(partition, row, len(text) + sum(map(len, answers or ())))
         for judgement in records.judgements:
-            self.qrels.add(partition_of(judgement.doc_id, self._documents), (*judgement, self.qrels.rows, raw.line, file))
+            row_of = (*judgement, self.qrels.rows, raw.line, file, self._provenance)
+            self.qrels.add(partition_of(judgement.doc_id, self._documents), row_of)
 
     def reject(self, raw: Raw, reason: str) -> None:
         """Set a row aside."""

@@ -1,7 +1,8 @@
 """Stage ``queries``: one query partition with its judgements.
 
 Writes ``queries.parquet`` (sorted by query_id), ``qrels.parquet`` (sorted by query_id, doc_id, with the address of each
-document) and ``rejected.parquet``. Of several queries of one id, or several grades of one pair, the first counts.
+document) and ``rejected.parquet``. Of several queries of one id, or several grades of one pair, the first counts: the user's own, then
+reviewed, then promoted. Queries that are not trained on never have promoted judgements.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ import pyarrow.parquet as pq
 from tasks.corpus.documents import JUDGED, buckets
 from tasks.corpus.order import concat_placed, repeats
 from tasks.corpus.records import GIVES_QUERIES
-from tasks.corpus.rejected import rejections
-from tasks.corpus.splits import Splits, with_splits
+from tasks.corpus.rejected import own_rows, rejections
+from tasks.corpus.settings import TRAIN, Splits
+from tasks.corpus.splits import with_splits
 from tasks.runner.stage import Job, Stage, Work
-from tasks.schema import QRELS, QUERIES
+from tasks.schema import PROMOTED, QRELS, QUERIES
 from tasks.store.keys import digest, input_hash, norm_hash
 from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 from tasks.store.tables import local_file
 
-STAGE = Stage(name="queries", version=2, function="tasks.corpus.queries:run", unit="queries")
+STAGE = Stage(name="queries", version=3, function="tasks.corpus.queries:run", unit="queries")
 FOLDS = 100
 
 
@@ -73,7 +75,9 @@ def run(work: Work, out: Output) -> None:
     if settings["only_judged"]:
         kept = queries.filter(pc.is_in(queries["query_id"], value_set=known["query_id"].combine_chunks()))
         queries, outside = kept, queries.num_rows - kept.num_rows
-    table, qrels = with_splits(_finished(queries), settings.get("splits")), _qrels(known, int(settings["seed"]))
+    table = with_splits(_finished(queries), settings.get("splits"))
+    known, withheld = _only_trained(known, table)
+    qrels = _qrels(known, int(settings["seed"]))
     out.table("queries.parquet", table)
     out.table("qrels.parquet", qrels)
     aside = [
@@ -86,7 +90,8 @@ def run(work: Work, out: Output) -> None:
         _facts(table, qrels, int(settings["positive_min_grade"])),
         merged=merged,
         outside_split=outside,
-        rejected={"queries": repeated.num_rows, "qrels": unknown.num_rows + regraded.num_rows},
+        rejected={"queries": repeated.num_rows, "qrels": own_rows(unknown) + own_rows(regraded)},
+        withheld=withheld,
     )
 
 
@@ -116,6 +121,15 @@ def _one_grade(judged: pa.Table) -> tuple[pa.Table, pa.Table]:
     first = judged.filter(pc.invert(again))
     differs = pc.not_equal(judged["relevance"], first["relevance"].take(pair))
     return first, judged.filter(differs)
+
+
+def _only_trained(judged: pa.Table, queries: pa.Table) -> tuple[pa.Table, int]:
+    """Judgements without the promoted ones of queries that calibrate, choose or test; how many these are."""
+    split = queries["split"].take(pc.index_in(judged["query_id"], value_set=queries["query_id"].combine_chunks()))
+    trained = pc.fill_null(pc.equal(pc.utf8_lower(split), TRAIN), True)
+    promoted = pc.fill_null(pc.equal(judged["provenance"], PROMOTED), False)
+    kept = judged.filter(pc.or_(trained, pc.invert(promoted)))
+    return kept, judged.num_rows - kept.num_rows
 
 
 def _finished(queries: pa.Table) -> pa.Table:

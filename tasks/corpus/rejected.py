@@ -34,6 +34,11 @@ def rejections(rows: pa.Table, reason: str, column: str, content: Sequence[str])
     )
 
 
+def own_rows(judgements: pa.Table) -> int:
+    """How many judgements are the user's own: labels that Hardmine added are recorded when they are set aside, and stop no run."""
+    return int(judgements["provenance"].null_count)
+
+
 def rejected_rows(storage: Storage, parts: Iterable[Part]) -> pa.Table:
     """All rows set aside in these parts, in their order."""
     tables = [read_table(storage, part.file("rejected.parquet")) for part in parts if sum(part.meta["rejected"].values())]

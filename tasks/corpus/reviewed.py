@@ -1,10 +1,11 @@
-"""Labels of reviews as one more source of judgements."""
+"""Labels that Hardmine has from elsewhere than the user's files, as further sources of judgements: reviews and promotions."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.corpus.settings import DatasetSettings
@@ -12,24 +13,27 @@ from tasks.corpus.sources import Source, columns_of
 from tasks.store.keys import digest, file_checksum
 
 
-def reviewed_source(relevant: pa.Table, settings: DatasetSettings, folder: Path) -> Source | None:
-    """Pairs that reviewers called relevant, as a source that is read after the user's own, whose labels count first.
+def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, folder: Path) -> Source | None:
+    """Labelled pairs as a source that is read after the user's own, whose labels count first.
 
     Args:
-        relevant: query_id, doc_id.
+        labels: query_id, doc_id, relevant (bool). Relevant becomes grade 1, or ``positive_min_grade`` if that is more; not relevant 0, or
+            less than ``positive_min_grade`` if that is 0 or less.
+        provenance: :data:`tasks.schema.REVIEWED` or :data:`tasks.schema.PROMOTED`.
         settings: whose column names the file must have.
         folder: where it is written.
 
     Returns:
         The source, or none if there is no such pair.
     """
-    if not relevant.num_rows:
+    if not labels.num_rows:
         return None
-    rows = relevant.select(["query_id", "doc_id"]).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
+    least = settings.positive_min_grade
+    rows = labels.select(["query_id", "doc_id", "relevant"]).sort_by([("query_id", "ascending"), ("doc_id", "ascending")])
     names = [columns_of("qrels", settings)[field][0] for field in ("query_id", "doc_id", "relevance")]
-    grades = pa.array([max(1, settings.positive_min_grade)] * rows.num_rows, pa.int32())
+    grades = pc.if_else(rows["relevant"], pa.scalar(max(1, least), pa.int32()), pa.scalar(min(0, least - 1), pa.int32()))
     table = pa.table([rows["query_id"], rows["doc_id"], grades], names=names)
-    path = folder / f"reviews-{digest(rows.to_pylist(), names, settings.positive_min_grade)[:16]}.parquet"
+    path = folder / f"{provenance}-{digest(table.to_pylist(), names)[:16]}.parquet"
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
-    return Source("qrels", "parquet", str(path), "reviews", file_checksum(path), path.stat().st_size)
+    return Source("qrels", "parquet", str(path), provenance, file_checksum(path), path.stat().st_size, provenance=provenance)

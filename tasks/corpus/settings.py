@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from tasks.corpus.splits import Splits
 from tasks.settings import Settings
 
 Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
+SPLITS = ("train", "calibration", "dev", "test")
+TRAIN = SPLITS[0]
 PATH_FIELDS = ("path", "corpus", "queries", "qrels", "pairs")
 
 #: by format: the fields that it needs, and those that it may have
@@ -62,6 +63,31 @@ class Columns(Settings):
     positive: str = Field(default="", description="text of its relevant document (or a list of them), in pairs")
 
 
+class Splits(Settings):
+    """Shares of the query groups; they add up to 1. A split that the source names for a query stands.
+
+    Keep the seed over rounds and over repeated trainings: with another one a test query becomes a training query.
+    """
+
+    train: float = Field(1.0, ge=0, le=1, description="Share that teachers and retrievers are trained on.")
+    calibration: float = Field(0.0, ge=0, le=1, description="Share that scores are calibrated on.")
+    dev: float = Field(0.0, ge=0, le=1, description="Share that checkpoints are chosen by.")
+    test: float = Field(0.0, ge=0, le=1, description="Share that is read once, at the end.")
+    seed: int = Field(0, ge=0, description="Of the draw.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(self.shares)
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"the shares add up to {total:g}, not to 1; give all that are not 0, train too")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """In the order of :data:`SPLITS`."""
+        return self.train, self.calibration, self.dev, self.test
+
+
 class DatasetSettings(Settings):
     """One dataset.
 
@@ -82,11 +108,19 @@ class DatasetSettings(Settings):
     max_documents: int = Field(default=0, ge=0, description="keep at most so many docstrings, chosen by hash; 0: all")
     max_queries: int = Field(default=0, ge=0, description="keep at most so many docstring queries, chosen by hash; 0: all")
     positive_min_grade: int = Field(default=1, description="grades from here on are positive; lower ones neither positive nor negative")
+    judged: Literal["none", "exhaustive", "trusted_zeros", "both"] = Field(
+        default="none",
+        description="what judgements say of other pairs than positives, for measuring; exhaustive: what is not listed is not relevant; "
+        "trusted_zeros: what is listed with grade 0 is not; without that such a zero is unknown",
+    )
     splits: Splits | None = Field(
         default=None, description="shares of the query groups that train, calibrate, choose and test; empty: all train"
     )
     max_rejected: float = Field(default=0.01, ge=0, le=1, description="share of unusable rows, in any role, over which the run stops")
-    reviews: bool = Field(default=True, description="take pairs that published reviews call relevant as positives")
+    reviews: bool = Field(
+        default=True, description="take what reviews say of pairs: relevant is a positive, not is a trusted zero, which may be a negative"
+    )
+    promoted: bool = Field(default=True, description="take promoted pairs that were not withdrawn as positives of queries that train")
     document_partitions: int | Literal["auto"] = Field(default="auto", description="document partitions, fixed for a dataset's name")
     query_partitions: int | Literal["auto"] = Field(default="auto", description="query partitions, fixed for a dataset's name")
 

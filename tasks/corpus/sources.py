@@ -33,6 +33,7 @@ class Source:
         bytes: its size on disk.
         delimiter: of a CSV file.
         packages: folders by package.
+        provenance: of its judgements; empty: the user's own.
     """
 
     role: str
@@ -43,6 +44,7 @@ class Source:
     bytes: int
     delimiter: str = ","
     packages: dict[str, list[str]] = field(default_factory=dict)
+    provenance: str = ""
 
     @property
     def text_bytes(self) -> int:

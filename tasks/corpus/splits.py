@@ -2,48 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, model_validator
 
+from tasks.corpus.settings import SPLITS, TRAIN, Splits
 from tasks.errors import InputError
 from tasks.folds import group_draws
-from tasks.settings import Settings
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
-
-SPLITS = ("train", "calibration", "dev", "test")
-TRAIN = SPLITS[0]
-
-
-class Splits(Settings):
-    """Shares of the query groups; they add up to 1. A split that the source names for a query stands.
-
-    Keep the seed over rounds and over repeated trainings: with another one a test query becomes a training query.
-    """
-
-    train: float = Field(1.0, ge=0, le=1, description="Share that teachers and retrievers are trained on.")
-    calibration: float = Field(0.0, ge=0, le=1, description="Share that scores are calibrated on.")
-    dev: float = Field(0.0, ge=0, le=1, description="Share that checkpoints are chosen by.")
-    test: float = Field(0.0, ge=0, le=1, description="Share that is read once, at the end.")
-    seed: int = Field(0, ge=0, description="Of the draw.")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        total = sum(self.shares)
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"the shares add up to {total:g}, not to 1; give all that are not 0, train too")
-        return self
-
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """In the order of :data:`SPLITS`."""
-        return self.train, self.calibration, self.dev, self.test
 
 
 def draw_splits(groups: Sequence[str], splits: Splits) -> list[str]:
@@ -86,15 +58,16 @@ def check_splits(storage: Storage, parts: Sequence[Part], name: str) -> dict[str
     """
     tables = [read_table(storage, part.file("queries.parquet"), ["query_id", "group", "split"]) for part in parts]
     table = pa.concat_tables(tables)
-    split = pc.utf8_lower(pc.fill_null(table["split"], TRAIN))
-    table = table.set_column(2, "split", split)
-    counts = table.group_by("split", use_threads=False).aggregate([([], "count_all")]).sort_by("split")
-    if counts.num_rows > 1:
+    counts: Counter[str] = Counter()
+    for one in table["split"].value_counts().to_pylist():
+        counts[(TRAIN if one["values"] is None else str(one["values"])).lower()] += int(one["counts"])
+    if len(counts) > 1:
         _refuse_divided(table, name)
-    return dict(zip(counts["split"].to_pylist(), counts["count_all"].to_pylist(), strict=True))
+    return dict(sorted(counts.items()))
 
 
 def _refuse_divided(table: pa.Table, name: str) -> None:
+    table = table.set_column(2, "split", pc.utf8_lower(pc.fill_null(table["split"], TRAIN)))
     groups = table.group_by("group", use_threads=False).aggregate([("split", "min"), ("split", "max")])
     divided = groups.filter(pc.not_equal(groups["split_min"], groups["split_max"])).sort_by("group")
     if not divided.num_rows:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.bytes_]
+Ints = NDArray[np.int64]
+Vectors = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,13 @@ class Plan:
         old: int64, shape (u,): row of the earlier vectors, −1 where there is none.
     """
 
-    first: NDArray[np.int64]
-    inverse: NDArray[np.int64]
-    old: NDArray[np.int64]
+    first: Ints
+    inverse: Ints
+    old: Ints
 
     @property
-    def todo(self) -> NDArray[np.int64]:
-        """Places in ``first`` that must be encoded."""
+    def todo(self) -> Ints:
+        """Places in ``first`` that the earlier vectors do not have."""
         return np.flatnonzero(self.old < 0)
 
 
@@ -42,11 +46,24 @@ def plan_reuse(hashes: Hashes, earlier: Hashes) -> Plan:
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
     first = first[order].astype(np.int64)
-    old = np.full(len(first), -1, dtype=np.int64)
-    if len(earlier) and len(first):
-        wanted = hashes[first]
+    return Plan(first, place[inverse.reshape(-1)], match(hashes[first], earlier))
+
+
+def match(wanted: Hashes, earlier: Hashes) -> Ints:
+    """Row of ``earlier`` that holds each wanted hash, −1 where none does.
+
+    >>> match(np.array([b"b", b"c"]), np.array([b"a", b"b"])).tolist()
+    [1, -1]
+    """
+    row = np.full(len(wanted), -1, dtype=np.int64)
+    if len(earlier) and len(wanted):
         by_hash = np.argsort(earlier, kind="stable")
         at = np.minimum(np.searchsorted(earlier, wanted, sorter=by_hash), len(earlier) - 1)
         found = earlier[by_hash[at]] == wanted
-        old[found] = by_hash[at][found]
-    return Plan(first, place[inverse.reshape(-1)], old)
+        row[found] = by_hash[at][found]
+    return row
+
+
+def as_bytes(column: pa.ChunkedArray) -> Hashes:
+    """A column of hex hashes as fixed-width bytes, shape (n,)."""
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype="S32")

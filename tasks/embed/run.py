@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from tasks.embed.reuse import Hashes, plan_reuse
+from tasks.embed.known import facts, find
+from tasks.embed.reuse import Hashes, Vectors, as_bytes, plan_reuse
+from tasks.embed.segments import Pinned, Segment, put_marker, space_of
+from tasks.embed.stage import EMBED_DOCUMENTS, EMBED_QUERIES
 from tasks.errors import StorageError
 from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import ModelSpec
-from tasks.runner.stage import Work
+from tasks.runner.stage import Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import read_array, read_table
@@ -24,38 +26,59 @@ HASHES = pa.schema([("input_hash", pa.string())])
 def documents(work: Work, out: Output) -> None:
     """Write ``vectors.npy`` and ``hashes.parquet`` of a document partition."""
     table = work.table("documents", "docs.parquet", ["title", "text", "input_hash"])
-    _embed(work, out, table)
+    _embed(EMBED_DOCUMENTS, work, out, table)
 
 
 def queries(work: Work, out: Output) -> None:
     """Write ``vectors.npy`` and ``hashes.parquet`` of a query partition."""
     table = work.table("queries", "queries.parquet", ["text", "input_hash"])
-    _embed(work, out, table.append_column("title", pa.nulls(table.num_rows, pa.string())))
+    _embed(EMBED_QUERIES, work, out, table.append_column("title", pa.nulls(table.num_rows, pa.string())))
 
 
-def _embed(work: Work, out: Output, table: pa.Table) -> None:
+def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
+    """Counters: model_calls, texts that were encoded; cache_hits, texts whose vector was copied; moved, those of them from elsewhere."""
     spec = ModelSpec.model_validate(work.job.options["spec"])
     dtype = np.dtype(str(work.job.settings["vector_dtype"]))
-    embedder = Embedder(spec)
     hashes = as_bytes(table["input_hash"])
-    earlier_hashes, earlier = _earlier(work, dtype, embedder.dim)
-    plan = plan_reuse(hashes, earlier_hashes)
-    work.report(len(hashes) - len(plan.todo))
-    texts = document_inputs(spec.title_template, table.take(pa.array(plan.first[plan.todo])))
-    made = embedder.encode(texts, work.report)
-    unique = np.empty((len(plan.first), embedder.dim), dtype=dtype)
-    known = np.flatnonzero(plan.old >= 0)
-    unique[known] = earlier[plan.old[known]]
-    unique[plan.todo] = made.vectors.astype(dtype)
+    earlier = _earlier(work, dtype)
+    plan = plan_reuse(hashes, earlier.hashes)
+    pinned = Pinned.model_validate(work.job.options.get("known") or {})
+    places, moved = find(work.storage, pinned, hashes[plan.first[plan.todo]])
+    found, todo = plan.todo[places], np.delete(plan.todo, places)
+    work.report(len(hashes) - len(todo))
+    known = earlier.facts or facts(work.storage, pinned)
+    embedder = Embedder(spec) if len(todo) or known is None else None
+    dim, similarity = (embedder.dim, embedder.similarity) if embedder else known or (0, "")
+    unique = np.empty((len(plan.first), dim), dtype=dtype)
+    old = np.flatnonzero(plan.old >= 0)
+    if earlier.vectors is not None:
+        unique[old] = earlier.vectors[plan.old[old]]
+    if moved is not None:
+        unique[found] = moved
+    out.count(model_calls=len(todo), cache_hits=len(old) + len(found), moved=len(found), tokens=0, truncated=0)
+    if embedder and len(todo):
+        made = embedder.encode(document_inputs(spec.title_template, table.take(pa.array(plan.first[todo]))), work.report)
+        unique[todo] = made.vectors.astype(dtype)
+        out.count(tokens=made.tokens, truncated=made.truncated)
     out.array("vectors.npy", unique[plan.inverse])
     out.table("hashes.parquet", table.select(["input_hash"]).cast(HASHES))
-    out.count(model_calls=len(plan.todo), cache_hits=len(known), tokens=made.tokens, truncated=made.truncated)
-    out.meta.update(dim=embedder.dim, similarity=embedder.similarity, model=spec.fingerprint, dtype=spec.dtype, vector_dtype=dtype.name)
+    out.meta.update(dim=dim, similarity=similarity, model=spec.fingerprint, dtype=spec.dtype, vector_dtype=dtype.name)
+    if len(hashes):
+        segment = Segment(hashes=out.files[-1], vectors=out.files[-2], dim=dim, similarity=similarity)
+        put_marker(work.storage, space_of(spec.fingerprint, dtype.name), work.job.key(stage), segment)
 
 
-def _earlier(work: Work, dtype: np.dtype[Any], dim: int) -> tuple[Hashes, NDArray[Any]]:
-    """Hashes and vectors of the earlier part; none of them if it cannot serve."""
-    nothing = np.empty(0, dtype="S32"), np.empty((0, dim), dtype=dtype)
+@dataclass(frozen=True)
+class _Earlier:
+    """The earlier part of the same partition: hashes, vectors and (dimension, similarity); nothing of it if it cannot serve."""
+
+    hashes: Hashes
+    vectors: Vectors | None = None
+    facts: tuple[int, str] | None = None
+
+
+def _earlier(work: Work, dtype: np.dtype[np.generic]) -> _Earlier:
+    nothing = _Earlier(np.empty(0, dtype="S32"))
     given = work.job.options.get("previous")
     if not given:
         return nothing
@@ -65,10 +88,7 @@ def _earlier(work: Work, dtype: np.dtype[Any], dim: int) -> tuple[Hashes, NDArra
         hashes = as_bytes(read_table(work.storage, part.file("hashes.parquet"))["input_hash"])
     except StorageError:
         return nothing
-    fits = vectors.dtype == dtype and vectors.shape == (len(hashes), dim) and part.meta.get("model") == work.job.settings["model"]
-    return (hashes, vectors) if fits else nothing
-
-
-def as_bytes(column: pa.ChunkedArray) -> Hashes:
-    """A column of hex hashes as fixed-width bytes, shape (n,)."""
-    return np.asarray(column.to_numpy(zero_copy_only=False), dtype="S32")
+    same_model = part.meta.get("model") == work.job.settings["model"]
+    if not same_model or vectors.dtype != dtype or vectors.shape != (len(hashes), part.meta.get("dim")):
+        return nothing
+    return _Earlier(hashes, vectors, (int(part.meta["dim"]), str(part.meta["similarity"])))

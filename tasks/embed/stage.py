@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from tasks.embed.segments import Pinned
 from tasks.models.fingerprint import ModelSpec
 from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import Part
@@ -16,7 +17,11 @@ VectorDtype = Literal["float32", "float16"]
 
 
 def document_jobs(
-    documents: Sequence[Part], spec: ModelSpec, vector_dtype: VectorDtype = "float32", previous: Mapping[str, Part] | None = None
+    documents: Sequence[Part],
+    spec: ModelSpec,
+    vector_dtype: VectorDtype = "float32",
+    previous: Mapping[str, Part] | None = None,
+    known: Pinned | None = None,
 ) -> list[Job]:
     """One job a partition of ``documents``.
 
@@ -25,18 +30,25 @@ def document_jobs(
         spec: :func:`tasks.models.fingerprint.document_spec`.
         vector_dtype: in which vectors are stored.
         previous: by index, earlier parts whose vectors of equal texts may be copied.
+        known: where to look for the vectors of other texts; see :mod:`tasks.embed.known`.
     """
-    return _jobs(documents, "docs.parquet", "documents", spec, vector_dtype, previous or {})
+    return _jobs(documents, "docs.parquet", "documents", spec, vector_dtype, previous or {}, known)
 
 
 def query_jobs(
-    queries: Sequence[Part], spec: ModelSpec, vector_dtype: VectorDtype = "float32", previous: Mapping[str, Part] | None = None
+    queries: Sequence[Part],
+    spec: ModelSpec,
+    vector_dtype: VectorDtype = "float32",
+    previous: Mapping[str, Part] | None = None,
+    known: Pinned | None = None,
 ) -> list[Job]:
     """One job a partition of ``queries``; see :func:`document_jobs`."""
-    return _jobs(queries, "queries.parquet", "queries", spec, vector_dtype, previous or {})
+    return _jobs(queries, "queries.parquet", "queries", spec, vector_dtype, previous or {}, known)
 
 
-def _jobs(parts: Sequence[Part], name: str, role: str, spec: ModelSpec, vector_dtype: str, previous: Mapping[str, Part]) -> list[Job]:
+def _jobs(
+    parts: Sequence[Part], name: str, role: str, spec: ModelSpec, vector_dtype: str, previous: Mapping[str, Part], known: Pinned | None
+) -> list[Job]:
     settings = {"model": spec.fingerprint, "vector_dtype": vector_dtype}
     return [
         Job(
@@ -46,6 +58,7 @@ def _jobs(parts: Sequence[Part], name: str, role: str, spec: ModelSpec, vector_d
             options={
                 "spec": spec.model_dump(mode="json"),
                 "previous": previous[part.index].model_dump(mode="json") if part.index in previous else None,
+                "known": known.model_dump(mode="json") if known else None,
             },
             units=part.file(name).rows or 0,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from tasks.embed.known import pin
 from tasks.embed.lineage import previous_part, remember_part
+from tasks.embed.segments import space_of
 from tasks.embed.stage import EMBED_DOCUMENTS, EMBED_QUERIES, document_jobs, query_jobs
 from tasks.models.fingerprint import ModelSpec, document_spec, query_spec
 from tasks.models.settings import ModelSettings
@@ -18,27 +20,32 @@ _queries = stage_task(EMBED_QUERIES)
 
 
 def embed_documents(context: Context, settings: ModelSettings, dataset: str, documents: Sequence[Part]) -> StageManifest:
-    """Vectors of all documents: stage ``embed-documents``. Vectors of texts that have not changed are copied."""
-    spec = document_spec(settings)
-    previous = _lineage(context, EMBED_DOCUMENTS, dataset, spec, documents)
-    return _run(context, EMBED_DOCUMENTS, _documents, dataset, spec, document_jobs(documents, spec, settings.vector_dtype, previous))
+    """Vectors of all documents: stage ``embed-documents``. Vectors of texts that this model has embedded before are copied."""
+    return _run(context, EMBED_DOCUMENTS, _documents, document_jobs, dataset, document_spec(settings), settings, documents)
 
 
 def embed_queries(context: Context, settings: ModelSettings, dataset: str, queries: Sequence[Part]) -> StageManifest:
-    """Vectors of all queries: stage ``embed-queries``. Vectors of texts that have not changed are copied."""
-    spec = query_spec(settings)
-    previous = _lineage(context, EMBED_QUERIES, dataset, spec, queries)
-    return _run(context, EMBED_QUERIES, _queries, dataset, spec, query_jobs(queries, spec, settings.vector_dtype, previous))
+    """Vectors of all queries: stage ``embed-queries``. Vectors of texts that this model has embedded before are copied."""
+    return _run(context, EMBED_QUERIES, _queries, query_jobs, dataset, query_spec(settings), settings, queries)
 
 
-def _lineage(context: Context, stage: Stage, dataset: str, spec: ModelSpec, parts: Sequence[Part]) -> dict[str, Part]:
+def _run(
+    context: Context,
+    stage: Stage,
+    call: StageCall,
+    jobs: Callable[..., list[Job]],
+    dataset: str,
+    spec: ModelSpec,
+    settings: ModelSettings,
+    parts: Sequence[Part],
+) -> StageManifest:
+    plain = jobs(parts, spec, settings.vector_dtype)
+    if find_stage(context.storage, stage, plain) is not None:
+        return call(context, plain)
     found = {part.index: previous_part(context.storage, dataset, spec.fingerprint, stage.name, part.index) for part in parts}
-    return {index: part for index, part in found.items() if part is not None}
-
-
-def _run(context: Context, stage: Stage, call: StageCall, dataset: str, spec: ModelSpec, jobs: Sequence[Job]) -> StageManifest:
-    cached = find_stage(context.storage, stage, jobs) is not None
-    manifest = call(context, jobs)
-    for part in () if cached else manifest.parts:
+    previous = {index: part for index, part in found.items() if part is not None}
+    known = pin(context.storage, space_of(spec.fingerprint, settings.vector_dtype))
+    manifest = call(context, jobs(parts, spec, settings.vector_dtype, previous, known))
+    for part in manifest.parts:
         remember_part(context.storage, dataset, spec.fingerprint, part)
     return manifest

@@ -8,12 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.bootstrap import in_clusters, resampled
 from tasks.errors import UsageError
 
 Values = NDArray[np.float64]
-
-CLUSTERS = 4096  # at most so many units are resampled; more queries are put together in turn
-_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -92,22 +90,9 @@ def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence
 
 def resampled_means(values: Values, resamples: int, seed: int) -> Values:
     """Means of resampled queries, shape (resamples, measures)."""
-    sums, counts = _clusters(values)
-    generator = np.random.Generator(np.random.PCG64(seed))
-    share = np.full(len(sums), 1 / len(sums))
-    made = []
-    for start in range(0, resamples, _AT_ONCE):
-        weights = generator.multinomial(len(sums), share, size=min(_AT_ONCE, resamples - start)).astype(np.float64)
-        made.append((weights @ sums) / (weights @ counts)[:, None])
-    return np.concatenate(made)
-
-
-def _clusters(values: Values) -> tuple[Values, Values]:
-    """Sums and sizes of at most :data:`CLUSTERS` groups of queries."""
-    place = np.arange(len(values)) % CLUSTERS
-    sums = np.zeros((min(len(values), CLUSTERS), values.shape[1]))
-    np.add.at(sums, place, values)
-    return sums, np.bincount(place).astype(np.float64)
+    counted = np.hstack([values, np.ones((len(values), 1))])
+    totals = resampled(in_clusters(counted), resamples, seed)
+    return np.asarray(totals[:, :-1] / totals[:, -1:])
 
 
 def _bounds(drawn: Values, confidence: float) -> tuple[Values, Values]:

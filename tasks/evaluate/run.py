@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.errors import InputError
+from tasks.evaluate.by_slice import by_slice, sliced_queries
 from tasks.evaluate.intervals import intervals
+from tasks.evaluate.judgements import Judgements, read_judgements
 from tasks.evaluate.measures import per_query
 from tasks.evaluate.search import Block, Floats, Ints, same_keys, search
 from tasks.evaluate.settings import EvaluateSettings
@@ -27,7 +29,7 @@ class Asked:
     """The queries that are measured on.
 
     Args:
-        table: query_id, norm_hash.
+        table: query_id, norm_hash, text, language.
         vectors: shape (q, dimension).
         qrels: query_id, doc_id, relevance: the positives.
         without_positives: queries of the split that were left out, since nothing is relevant to them.
@@ -40,7 +42,10 @@ class Asked:
 
 
 def run(work: Work, out: Output) -> None:
-    """Write ``metrics.parquet``; meta: split, queries, without_positives, positives, documents, measures (mean, low, high by name)."""
+    """Write ``metrics.parquet`` and ``slices.parquet`` (:data:`tasks.evaluate.stage.SLICES`).
+
+    Meta: split, queries, without_positives, positives, documents, measures (mean, low, high by name).
+    """
     settings = EvaluateSettings.model_validate({name: work.job.settings[name] for name in EvaluateSettings.model_fields})
     asked = _asked(work, settings)
     starts = np.concatenate([[0], np.cumsum([part.files[0].rows for part in work.job.inputs["documents"]])]).astype(np.int64)
@@ -60,6 +65,7 @@ def run(work: Work, out: Output) -> None:
     ]
     out.table("metrics.parquet", pa.table([pa.array(column) for column in columns], names=METRICS.names).cast(METRICS))
     found = intervals(values, settings.resamples, settings.confidence, settings.seed)
+    out.table("slices.parquet", by_slice(sliced_queries(work, asked.table, qrels, kept), kept, values, settings))
     out.meta.update(
         split=settings.split,
         queries=len(kept),
@@ -81,9 +87,10 @@ def _asked(work: Work, settings: EvaluateSettings) -> Asked:
         InputError: there are none.
     """
     tables, vectors, judged, without = [], [], [], 0
+    truth = _given_judgements(work)
     for part, embedded in zip(work.job.inputs["queries"], work.job.inputs["query_vectors"], strict=True):
-        table = work.part_table(part, "queries.parquet", ["query_id", "split", "norm_hash"])
-        qrels = work.part_table(part, "qrels.parquet", ["query_id", "doc_id", "relevance"])
+        table = work.part_table(part, "queries.parquet", ["query_id", "split", "norm_hash", "text", "language"])
+        qrels = work.part_table(part, "qrels.parquet", ["query_id", "doc_id", "relevance"]) if truth is None else truth
         qrels = qrels.filter(
             pc.and_(pc.greater_equal(qrels["relevance"], work.job.settings["positive_min_grade"]), pc.greater(qrels["relevance"], 0))
         )
@@ -101,6 +108,11 @@ def _asked(work: Work, settings: EvaluateSettings) -> Asked:
             "set dataset.splits, or name the split of each query in the source; queries of no split count as train",
         )
     return Asked(chosen, np.concatenate(vectors), pa.concat_tables(judged).to_pandas(), without)
+
+
+def _given_judgements(work: Work) -> pa.Table | None:
+    given = work.job.options.get("judgements")
+    return read_judgements(work.storage, Judgements.model_validate(given)) if given else None
 
 
 def _key_names(settings: EvaluateSettings) -> tuple[str, str] | None:

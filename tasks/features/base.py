@@ -11,17 +11,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from tasks.features.groups import Groups
+from tasks.folds import Fold
 from tasks.runner.stage import Job, Stage, Work
-from tasks.schema import OPTIONAL_FEATURES
-from tasks.store.manifest import Part, StageManifest
+from tasks.schema import OPTIONAL_FEATURES, PROMOTED
+from tasks.store.manifest import FileRecord, Part, StageManifest
 from tasks.store.output import Output
+from tasks.store.storage import Storage
+from tasks.store.tables import local_file
 
 Call = Callable[[Stage, Sequence[Job]], StageManifest]
 
 #: the columns by which a candidate's group and document are found
 PLACES = ["query_row", "doc_partition", "doc_row", "is_positive"]
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """The labels of queries that a round left out: they count as labels all the same.
+
+    Args:
+        chunk: the queries that were mined.
+        positive_min_grade: least relevance of a positive.
+    """
+
+    chunk: Fold
+    positive_min_grade: int
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,7 @@ class FeatureInputs:
         document_vectors: parts of the retriever's ``embed-documents``, in the order of ``documents``.
         query_vectors: parts of the retriever's ``embed-queries``, in the order of ``queries``.
         sources: the round's sources.
+        beyond: labels of queries that are not in the scored table; none: all are.
     """
 
     scored: Sequence[Part]
@@ -43,6 +62,7 @@ class FeatureInputs:
     document_vectors: Sequence[Part]
     query_vectors: Sequence[Part]
     sources: Sequence[str]
+    beyond: Beyond | None = None
 
 
 def only(parts: Sequence[Part], name: str) -> tuple[Part, ...]:
@@ -90,6 +110,19 @@ def row_jobs(
 def groups_of(table: pa.Table) -> Groups:
     """Candidates by query, from :data:`PLACES`."""
     return Groups(table["query_row"].to_numpy(), table["is_positive"].to_numpy())
+
+
+def label_columns(storage: Storage, record: FileRecord) -> list[str]:
+    """:data:`PLACES` and, but for rounds from before labels had one, their provenance."""
+    names = pq.read_schema(local_file(storage, record)).names
+    return [*PLACES, *(["provenance"] if "provenance" in names else [])]
+
+
+def unpromoted(table: pa.Table) -> pa.ChunkedArray:
+    """Which candidates are positives by people's labels, from :func:`label_columns`."""
+    if "provenance" not in table.column_names:
+        return table["is_positive"]
+    return pc.and_(table["is_positive"], pc.fill_null(pc.not_equal(table["provenance"], PROMOTED), True))
 
 
 def write_features(work: Work, out: Output, name: str, columns: Mapping[str, Any]) -> None:

@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.features.base import PLACES, Call, FeatureInputs, groups_of, row_jobs, write_features
+from tasks.features.base import Call, FeatureInputs, label_columns, row_jobs, unpromoted, write_features
+from tasks.features.groups import Groups
 from tasks.features.nearest import Arrays, dots, nearest_positive
 from tasks.features.stars import MEANS, STARS, mean_jobs, spread, star_jobs
 from tasks.runner.stage import Job, Stage, Work
@@ -23,7 +26,7 @@ from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="feature-evidence", version=1, function="tasks.features.evidence:run", unit="candidates")
+STAGE = Stage(name="feature-evidence", version=2, function="tasks.features.evidence:run", unit="candidates")
 
 _UNLABELLED = 0.5  # spread of stars where no document has a labelled query: half of what identical texts would give
 
@@ -35,7 +38,7 @@ class EvidenceSettings(Settings):
 def build(call: Call, inputs: FeatureInputs, settings: EvidenceSettings) -> StageManifest:
     """Means, stars, then the comparison."""
     (means,) = call(MEANS, mean_jobs(inputs.document_vectors, inputs.query_vectors)).parts
-    stars = call(STARS, star_jobs(inputs.scored, inputs.document_vectors, inputs.query_vectors, means)).parts
+    stars = call(STARS, star_jobs(inputs.scored, inputs.document_vectors, inputs.query_vectors, means, inputs.queries, inputs.beyond)).parts
     return call(STAGE, jobs(inputs.scored, stars))
 
 
@@ -47,8 +50,13 @@ def jobs(scored: Sequence[Part], stars: Sequence[Part]) -> list[Job]:
 
 
 def run(work: Work, out: Output) -> None:
-    """Write ``label_evidence``, the largest over a query's positives (float32; NULL for positives, and where the query has none)."""
-    table = work.table("scored", "scored.parquet", PLACES)
+    """Write ``label_evidence``, the largest over a query's positives (float32; NULL for positives, and where the query has none).
+
+    Promoted positives are none here: they rest on this evidence.
+    """
+    columns = label_columns(work.storage, work.job.inputs["scored"][0].file("scored.parquet"))
+    table = work.table("scored", "scored.parquet", columns)
+    groups = Groups(table["query_row"].to_numpy(), unpromoted(table).to_numpy())
     overall = float(work.job.settings["spread"])
 
     def compare(left: Arrays, right: Arrays) -> NDArray[np.float64]:
@@ -57,5 +65,5 @@ def run(work: Work, out: Output) -> None:
         return evidence
 
     names = ("sums.npy", "sizes.npy", "inner.npy")
-    found = nearest_positive(work, table, groups_of(table), work.job.inputs["stars"], names, compare)
-    write_features(work, out, "evidence", {"label_evidence": found})
+    found = nearest_positive(work, table, groups, work.job.inputs["stars"], names, compare)
+    write_features(work, out, "evidence", {"label_evidence": pc.if_else(table["is_positive"], pa.scalar(None, pa.float32()), found)})

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tasks.models.order import passes, training_order
+
 VALUES = ("teacher", "weight", "label", "lexical")
 
 Ints = NDArray[np.int64]
@@ -91,8 +93,7 @@ def grid(lines: pa.Table, numbers: Ints, stages: Sequence[str], num_negatives: i
         stage=stage,
         epoch=epoch,
     )
-    order = np.lexsort((np.arange(len(first)), epoch, stage))
-    return made.take(order[stage[order] >= 0])
+    return made.take(training_order(stage, epoch))
 
 
 def lessons(made: Grid, epochs: int) -> Ints:
@@ -105,9 +106,4 @@ def lessons(made: Grid, epochs: int) -> Ints:
     Returns:
         int64, shape (passes, 2).
     """
-    passes: list[tuple[int, int]] = []
-    for stage in np.unique(made.stage).tolist():
-        own = np.flatnonzero(made.stage == stage)
-        sets = [own[made.epoch[own] == epoch] for epoch in np.unique(made.epoch[own]).tolist()]
-        passes += [(int(rows[0]), int(rows[-1]) + 1) for rows in (sets[number % len(sets)] for number in range(epochs))]
-    return np.array(passes, dtype=np.int64).reshape(-1, 2)
+    return passes(made.stage, made.epoch, epochs)

@@ -6,17 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import InputError
-
-TRAINED = "train"
-
-
-def is_trained(split: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Whether queries may be trained on.
-
-    >>> is_trained(pa.chunked_array([["train", None, "test", "Train"]])).to_pylist()
-    [True, True, False, True]
-    """
-    return pc.fill_null(pc.equal(pc.utf8_lower(split), TRAINED), True)
+from tasks.models.order import TRAINED as TRAINED
+from tasks.models.order import is_trained as is_trained
 
 
 def refuse_others(query_ids: pa.ChunkedArray, queries: pa.Table) -> None:

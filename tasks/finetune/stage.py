@@ -25,7 +25,7 @@ from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="train-retriever", version=1, function="tasks.finetune.run:run", unit="steps")
+STAGE = Stage(name="train-retriever", version=2, function="tasks.finetune.run:run", unit="steps")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from transformers import PrinterCallback
 from tasks.errors import ModelError
 from tasks.models.correcting import corrections
 from tasks.models.fingerprint import ModelSpec, folder_digest
+from tasks.models.hardware import training_attention
 from tasks.models.location import locate
 from tasks.models.losses.registry import LOSSES, build
 from tasks.models.losses.tables import PairScores, Rows
@@ -32,7 +33,7 @@ from tasks.models.runtime import Report
 from tasks.models.samples import Frozen, Ints, Samples, shuffled
 from tasks.models.train_settings import TrainSettings
 from tasks.models.trainer import Planned, Trainer, Watch, arguments_of, dataset_of, last_checkpoint
-from tasks.models.training import _deterministic
+from tasks.models.training import deterministic
 from tasks.runner.cores import worker_cores
 
 
@@ -77,8 +78,8 @@ def finetune(
         ModelError: the base cannot be loaded, or the loss is not finite.
         UsageError: the loss needs something that the samples do not have.
     """
-    with _quiet(), _own_generators(), _deterministic(settings.seed), threads(spec.device, worker_cores()) as pool:
-        model = _load(spec)
+    with _quiet(), _own_generators(), deterministic(settings.seed), threads(spec.device, worker_cores()) as pool:
+        model = _load(spec, settings.max_length)
         own_length = model.max_seq_length
         model.max_seq_length = min(settings.max_length, own_length or settings.max_length)
         without_dropout(model)
@@ -126,7 +127,7 @@ def plan(samples: Samples, settings: TrainSettings) -> list[Ints]:
     return batches
 
 
-def _load(spec: ModelSpec) -> SentenceTransformer:
+def _load(spec: ModelSpec, max_length: int) -> SentenceTransformer:
     folder = locate(spec.path, spec.revision)
     if folder_digest(folder) != spec.weights:
         raise ModelError(f"model {spec.path}: its files changed after the run began", "run again: it is another model now")
@@ -136,7 +137,7 @@ def _load(spec: ModelSpec) -> SentenceTransformer:
             device=spec.device,
             trust_remote_code=spec.trust_remote_code,
             local_files_only=True,
-            model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+            model_kwargs={"dtype": torch.float32, "use_safetensors": True, **training_attention(spec.device, max_length)},
         )
     except Exception as error:
         raise ModelError(

@@ -30,7 +30,7 @@ _OTHER_SUFFIXES = {
     ".lock",
 }
 _OTHER_FOLDERS = {"onnx", "openvino", "runs", "eval", "__pycache__"}
-_OTHER_NAMES = {".gitattributes", ".gitignore", "README", "LICENSE", "trainer_state.json"}
+_OTHER_NAMES = {".gitattributes", ".gitignore", "README", "LICENSE", "trainer_state.json", "_SUCCESS"}
 
 
 class ModelSpec(BaseModel):
@@ -69,10 +69,11 @@ def folder_digest(folder: Path) -> str:
     other backends' files do not. The folder's own name and place do not.
     """
     files = sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file())
-    return digest([[name, file_checksum(file)] for name, file in files if _matters(Path(name))])
+    return digest([[name, file_checksum(file)] for name, file in files if matters(Path(name))])
 
 
-def _matters(name: Path) -> bool:
+def matters(name: Path) -> bool:
+    """Whether a file of a model's folder, by its name there, is part of the model's identity."""
     folders = name.parts[:-1]
     if any(part in _OTHER_FOLDERS or part.startswith((".", "checkpoint-")) for part in folders):
         return False

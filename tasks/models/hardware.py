@@ -22,6 +22,9 @@ def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
     return bool(_CPU_BFLOAT16 & set(flags.split()))
 
 
+_PLAIN_ATTENTION = 256  # tokens, up to which a CPU trains with plain attention
+
+
 @cache
 def cuda_capability() -> float | None:
     """Compute capability of the first GPU that this torch can use, ``None`` without one."""
@@ -50,3 +53,15 @@ def resolve_dtype(dtype: str, device: str) -> str:
         return dtype
     has = cpu_has_bfloat16() if device == "cpu" else (cuda_capability() or 0.0) >= 8.0
     return "bfloat16" if has else "float32"
+
+
+def training_attention(device: str, max_length: int) -> dict[str, str]:
+    """How a model is loaded to be trained: ``attn_implementation`` for transformers, or nothing for its own choice.
+
+    On a CPU the backward pass of the fused attention takes twice the time of the plain one for short texts (measured at 46 tokens,
+    bfloat16); the plain one keeps a matrix of length² a head, so long texts have the fused one.
+
+    >>> training_attention("cpu", 128), training_attention("cpu", 512)
+    ({'attn_implementation': 'eager'}, {})
+    """
+    return {"attn_implementation": "eager"} if device == "cpu" and max_length <= _PLAIN_ATTENTION else {}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tasks.errors import ModelError
 from tasks.models.settings import PACKAGED
@@ -75,7 +76,16 @@ def check_weights(folder: Path, name: str) -> None:
     Raises:
         ModelError: as said.
     """
-    files = [file for file in folder.rglob("*") if file.is_file() and "checkpoint-" not in str(file.relative_to(folder))]
+    check_weight_names((file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()), name)
+
+
+def check_weight_names(names: Iterable[str], name: str) -> None:
+    """:func:`check_weights` of a folder of which only the files' names are known.
+
+    Raises:
+        ModelError: as said there.
+    """
+    files = [PurePosixPath(file) for file in names if "checkpoint-" not in file]
     if not any(file.name == "config.json" or file.name == "modules.json" for file in files):
         raise ModelError(f"model {name}: the folder has neither config.json nor modules.json", "give the folder that save_pretrained wrote")
     pickles = [file for file in files if file.suffix in {".bin", ".pt", ".pth"} and file.name not in _NOT_WEIGHTS]
@@ -83,7 +93,7 @@ def check_weights(folder: Path, name: str) -> None:
     for pickle in pickles:
         if pickle.parent not in safe and pickle.parent.name not in {"onnx", "openvino"}:
             raise ModelError(
-                f"model {name}: {pickle.relative_to(folder)} is a pickle, which can run code when it is read",
+                f"model {name}: {pickle} is a pickle, which can run code when it is read",
                 "load it where you trust it and save it again with save_pretrained: that writes safetensors",
             )
     if not safe:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.models.fingerprint import ModelSpec
+from tasks.models.hardware import training_attention
 from tasks.models.location import locate
 from tasks.models.runtime import Report
 from tasks.models.settings import TeacherTraining
@@ -53,7 +54,7 @@ def train_cross_encoder(
     """
     import torch
 
-    with _deterministic(settings.seed):
+    with deterministic(settings.seed):
         model, tokenizer = _load(body, settings)
         encoded = _tokenise(tokenizer, pairs, settings.max_length)
         measured = _tokenise(tokenizer, holdout, settings.max_length)
@@ -86,7 +87,12 @@ def _load(body: ModelSpec, settings: TeacherTraining) -> tuple[Any, Any]:
     folder = locate(body.path, body.revision)
     try:
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=1, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            folder,
+            num_labels=1,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            **training_attention(body.device, settings.max_length),
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:
@@ -227,7 +233,7 @@ def _optimizer(model: Any, settings: TeacherTraining, steps: int) -> tuple[Any, 
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def deterministic(seed: int) -> Iterator[None]:
     """One thread an operation, deterministic kernels, the seed; all put back afterwards."""
     import torch
 

@@ -12,6 +12,7 @@ from tasks.compare.results import RecipeOutcome
 from tasks.compare.yields import YieldCurve
 from tasks.report.examples import Example, Hub
 from tasks.settings import Settings
+from tasks.staleness.plot import StalenessCurve
 
 Section = Literal[
     "funnel",
@@ -23,6 +24,7 @@ Section = Literal[
     "slices",
     "hardest",
     "suspicious",
+    "zeros",
     "hubs",
     "cost",
     "staleness",
@@ -126,9 +128,10 @@ class Estimate(Settings):
 
     recipe: str
     estimator: str
-    quantity: Literal["false_negatives", "survival"] = Field(
+    quantity: Literal["false_negatives", "survival", "in_batch"] = Field(
         "false_negatives",
-        description="Share of negatives that are relevant; or P(emitted | relevant and retrieved), which is no rate of negatives.",
+        description="Share of negatives that are relevant; P(emitted | relevant and retrieved), which is no rate of negatives; or what a "
+        "batch adds: share of other rows' positives that are relevant, or of rows with at least one.",
     )
     rate: float | None = Field(None, ge=0)
     low: float | None = Field(None, ge=0)
@@ -150,6 +153,7 @@ class Reviewed(Settings):
     """Relevant negatives of one recipe: expected by the teacher, found by review."""
 
     recipe: str
+    calibration: str = Field("", description="What the teacher's probabilities were fitted on.")
     expected: float = Field(ge=0)
     reviewed: float = Field(ge=0)
     low: float | None = None
@@ -218,6 +222,7 @@ class Staleness(Settings):
 
     statement: str
     values: dict[str, Value] = Field(default_factory=dict)
+    curves: tuple[StalenessCurve, ...] = Field((), description="Loss share of each round's negatives, by trainings since.")
 
 
 class ReportData(Settings):
@@ -235,6 +240,8 @@ class ReportData(Settings):
     slices: tuple[Slice, ...] = ()
     hardest: tuple[Example, ...] = ()
     suspicious: tuple[Example, ...] = ()
+    zeros: tuple[Example, ...] = Field((), description="Documents that are labelled as not relevant and look relevant: the first few.")
+    zero_count: int = Field(0, ge=0, description="How many there are.")
     hubs: tuple[Hub, ...] = Field((), description="Documents that are negatives most often.")
     cost: tuple[Cost, ...] = ()
     staleness: Staleness | None = None

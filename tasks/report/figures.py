@@ -13,6 +13,7 @@ from tasks.compare.yields import YieldCurve
 from tasks.report.data import Cost, Estimate, Funnel, Histogram, ReliabilityBin
 from tasks.report.svg import inline_svg
 from tasks.report.words import count, line, percent, seconds, spaced
+from tasks.staleness.plot import StalenessCurve, draw_staleness
 
 BLUE, RED, GREEN, AMBER = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4]
 GROUPS = {"positives": GREEN, "negatives": BLUE, "suspects": RED, "rejected": AMBER}
@@ -55,30 +56,32 @@ def funnel_figure(name: str, funnel: Funnel) -> Drawn:
 
 def histogram_figure(name: str, histogram: Histogram) -> Markup:
     """Shares of each group by score, one over the other."""
-    shown = {group: counts for group, counts in histogram.counts.items() if sum(counts)}
+    shown = [group for group, counts in histogram.counts.items() if sum(counts)]
+    words = f"Distribution of {histogram.score} over {', '.join(shown) or 'nothing'}"
+    return inline_svg(name, (SIDE, 3.1), lambda figure: draw_histogram(figure, histogram), words)
 
-    def draw(figure: Any) -> None:
-        axes = figure.add_axes((0.115, 0.17, 0.865, 0.76))
-        for number, (group, counts) in enumerate(histogram.counts.items()):
-            if group not in shown:
-                continue
-            colour = group_colour(group, number)
-            heights = [100 * each / sum(counts) for each in counts]
-            axes.stairs(heights, histogram.edges, fill=True, color=colour, alpha=0.16, zorder=2)
-            axes.stairs(heights, histogram.edges, color=colour, linewidth=1.6, zorder=3)
-        for mark, value in histogram.marks.items():
-            axes.axvline(value, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=4)
-            axes.annotate(
-                line(mark, 30), (value, 1.0), (0, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
-                ha="center", va="bottom", fontsize=9, color=INK, annotation_clip=False,
-            )  # fmt: skip
-        axes.set_xlim(histogram.edges[0], histogram.edges[-1])
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(histogram.words or histogram.score)
-        axes.set_ylabel("share of the group (%)")
-        axes.locator_params(axis="y", nbins=5)
 
-    return inline_svg(name, (SIDE, 3.1), draw, f"Distribution of {histogram.score} over {', '.join(shown) or 'nothing'}")
+def draw_histogram(figure: Any, histogram: Histogram) -> None:
+    """See :func:`histogram_figure`."""
+    axes = figure.add_axes((0.115, 0.17, 0.865, 0.76))
+    for number, (group, counts) in enumerate(histogram.counts.items()):
+        if not sum(counts):
+            continue
+        colour = group_colour(group, number)
+        heights = [100 * each / sum(counts) for each in counts]
+        axes.stairs(heights, histogram.edges, fill=True, color=colour, alpha=0.16, zorder=2)
+        axes.stairs(heights, histogram.edges, color=colour, linewidth=1.6, zorder=3)
+    for mark, value in histogram.marks.items():
+        axes.axvline(value, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=4)
+        axes.annotate(
+            line(mark, 30), (value, 1.0), (0, 4), xycoords=("data", "axes fraction"), textcoords="offset points",
+            ha="center", va="bottom", fontsize=9, color=INK, annotation_clip=False,
+        )  # fmt: skip
+    axes.set_xlim(histogram.edges[0], histogram.edges[-1])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel(histogram.words or histogram.score)
+    axes.set_ylabel("share of the group (%)")
+    axes.locator_params(axis="y", nbins=5)
 
 
 def leak_figure(name: str, plot: LeakPlot) -> Drawn:
@@ -170,6 +173,12 @@ def cost_figure(name: str, stages: Sequence[Cost]) -> Drawn:
         axes.set_xlim(0, most)
 
     return _both(name, _height(stages), draw, "Seconds of computing by stage")
+
+
+def staleness_figure(name: str, curves: Sequence[StalenessCurve]) -> Drawn:
+    """Loss share of each round's negatives under later checkpoints."""
+    height = 3.6 + 0.11 * len(curves)
+    return _both(name, height, lambda figure: draw_staleness(figure, curves, COLOURS), "Loss share of negatives by trainings since")
 
 
 def _both(name: str, height: float, draw: Callable[[Any], None], label: str) -> Drawn:

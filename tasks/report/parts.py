@@ -17,17 +17,23 @@ from tasks.report.keys import estimator_colours, estimator_keys, group_keys, rec
 from tasks.report.view import Block, Figure, Part
 from tasks.report.words import clean, count, line
 
+_ONLY_IF_THERE: tuple[Section, ...] = ("staleness", "zeros")
+_QUANTITIES = (
+    ("false_negatives", "Share of negatives that are relevant", ""),
+    ("survival", "Survival of planted positives", "P(emitted | relevant and retrieved): no rate of negatives by itself."),
+    ("in_batch", "In the batch", "Other rows' positives that are relevant: share of pairs, and share of rows with at least one."),
+)
 _CARDS = 5  # shown at once; the others are behind a line
 
 _Blocks = tuple[str, list[Block]]  # a sentence under the title, and the blocks
 
 
 def parts(data: ReportData) -> list[Part]:
-    """All sections in their order; staleness only where there is some."""
+    """All sections in their order; staleness and suspect zeros only where there are some."""
     found = []
     for name, (title, missing, build) in _PARTS.items():
         lead, blocks = build(data)
-        if name == "staleness" and not blocks:
+        if name in _ONLY_IF_THERE and not blocks:
             continue
         why = "" if blocks else data.absent.get(name, missing)
         found.append(Part(name, title, lead if blocks else "", tuple(blocks), why))
@@ -106,13 +112,12 @@ def _false_negatives(data: ReportData) -> _Blocks:
     colours = estimator_colours(data.false_negatives)
     legend = {key.name: key for key in estimator_keys(colours)}
     blocks: list[Block] = []
-    for quantity, title in (("false_negatives", "Share of negatives that are relevant"), ("survival", "Survival of planted positives")):
+    for quantity, title, caption in _QUANTITIES:
         chosen: Sequence[Estimate] = [each for each in data.false_negatives if each.quantity == quantity]
         drawn = [each for each in chosen if each.rate is not None]
         if drawn:
             shown = tuple(legend[name] for name in dict.fromkeys(each.estimator for each in drawn))
             both = figures.estimates_figure(f"rates-{len(blocks) + 1}", drawn, colours)
-            caption = "P(emitted | relevant and retrieved): no rate of negatives by itself." if quantity == "survival" else ""
             blocks.append(Block(figures=(Figure(*both, title, shown, caption),)))
         if chosen:
             blocks.append(Block(tables=(tables.estimates_table(chosen, legend),)))
@@ -166,6 +171,12 @@ def _suspicious(data: ReportData) -> _Blocks:
     return "The likeliest false negatives that are still among the negatives.", _card_blocks(example_cards(data.suspicious))
 
 
+def _zeros(data: ReportData) -> _Blocks:
+    shown = f"; the first {len(data.zeros)}" if data.zero_count > len(data.zeros) else ""
+    words = f"{count(data.zero_count)} documents labelled as not relevant rank first, or above every positive of their query{shown}."
+    return words, _card_blocks(example_cards(data.zeros))
+
+
 def _hubs(data: ReportData) -> _Blocks:
     return "Documents that stand in the most training rows as a negative.", _card_blocks(hub_cards(data.hubs))
 
@@ -188,7 +199,9 @@ def _staleness(data: ReportData) -> _Blocks:
     found = data.staleness
     if found is None:
         return "", []
-    return line(found.statement, 600), [Block(tables=(tables.values_table(found.values),))] if found.values else [Block()]
+    drawn = (Figure(*figures.staleness_figure("staleness-1", found.curves)),) if found.curves else ()
+    shown = (tables.values_table(found.values),) if found.values else ()
+    return line(found.statement, 600), [Block(figures=drawn, tables=shown)]
 
 
 def _settings(data: ReportData) -> _Blocks:
@@ -221,6 +234,7 @@ _PARTS: dict[Section, tuple[str, str, Callable[[ReportData], _Blocks]]] = {
         "No negative was singled out: without a teacher or label evidence none is more suspicious than another.",
         _suspicious,
     ),
+    "zeros": ("Suspect zeros", "", _zeros),
     "hubs": ("Documents used most", "Uses of documents were not counted.", _hubs),
     "cost": ("Cost", "The stages' records are not at hand.", _cost),
     "staleness": ("Staleness", "", _staleness),

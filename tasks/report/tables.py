@@ -134,11 +134,10 @@ def calibration_table(found: Calibration) -> Table:
 def reviewed_table(found: Sequence[Reviewed]) -> Table:
     """Relevant negatives as the teacher expects them and as a review found them."""
     rows = [
-        Row((Cell(line(each.recipe, 40)), *_numbers(each), Cell(count(each.pairs)))) for each in found
+        Row((Cell(line(each.recipe, 40)), Cell(line(each.calibration, 40)), *_numbers(each), Cell(count(each.pairs)))) for each in found
     ]  # fmt: skip
-    return Table(
-        "Relevant negatives, expected by the teacher and found by review", _heads("recipe", "expected, found, interval, pairs"), tuple(rows)
-    )
+    heads = _heads("recipe, calibrated on", "expected, found, interval, pairs")
+    return _without_empty(Table("Relevant negatives, expected by the teacher and found by review", heads, tuple(rows)))
 
 
 def yields_table(yields: Yields, own: str) -> Table:

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.folds import Fold
+from tasks.retrieve.chunk import asked_rows, expected, keyed
 from tasks.retrieve.ranking import retrieved
 from tasks.retrieve.settings import Bm25Settings
 from tasks.runner.stage import Job, Stage, Work
@@ -32,15 +34,22 @@ Ints = NDArray[np.int64]
 
 def statistics_jobs(settings: Bm25Settings, documents: Sequence[Part]) -> list[Job]:
     """One job a document partition. Only how texts are tokenised is in the key."""
-    keyed = {name: getattr(settings, name) for name in _TOKENISING}
+    tokenising = {name: getattr(settings, name) for name in _TOKENISING}
     return [
-        Job(index=part.index, inputs={"documents": (part.only("docs.parquet"),)}, settings=keyed, units=part.file("docs.parquet").rows or 0)
+        Job(
+            index=part.index,
+            inputs={"documents": (part.only("docs.parquet"),)},
+            settings=tokenising,
+            units=part.file("docs.parquet").rows or 0,
+        )
         for part in documents
     ]
 
 
-def jobs(settings: Bm25Settings, documents: Sequence[Part], statistics: Sequence[Part], queries: Sequence[Part]) -> list[Job]:
-    """One job a document partition; a unit is one query searched in one partition."""
+def jobs(
+    settings: Bm25Settings, documents: Sequence[Part], statistics: Sequence[Part], queries: Sequence[Part], chunk: Fold | None = None
+) -> list[Job]:
+    """One job a document partition; a unit is one query searched in one partition. Of a ``chunk``, only its queries are searched for."""
     asked = tuple(part.only("queries.parquet") for part in queries)
     units = sum(part.file("queries.parquet").rows or 0 for part in asked)
     inputs = {"statistics": tuple(statistics), "queries": asked}
@@ -48,8 +57,8 @@ def jobs(settings: Bm25Settings, documents: Sequence[Part], statistics: Sequence
         Job(
             index=part.index,
             inputs={"documents": (part.only("docs.parquet"),), **inputs},
-            settings=settings.model_dump(mode="json"),
-            units=units,
+            settings={**settings.model_dump(mode="json"), **keyed(chunk)},
+            units=expected(units, chunk),
         )
         for part in documents
     ]
@@ -79,7 +88,7 @@ def run(work: Work, out: Output) -> None:
     """Write ``qNNNN.parquet`` (:data:`tasks.schema.RETRIEVED`) for each query partition: documents with a score above 0 only."""
     from tasks.retrieve import bm25_index
 
-    settings = Bm25Settings.model_validate(dict(work.job.settings))
+    settings = Bm25Settings.model_validate({name: value for name, value in work.job.settings.items() if name != "chunk"})
     asked, vocabulary = _tokenised_queries(work, settings)
     statistics = _statistics(work, vocabulary)
     entries, lengths = _entries(work, settings, vocabulary)
@@ -127,7 +136,10 @@ def _tokenised_queries(work: Work, settings: Bm25Settings) -> tuple[dict[str, tu
     vocabulary: dict[str, int] = {}
     asked = {}
     for part in work.job.inputs["queries"]:
-        tokens = tokenise(work.part_table(part, "queries.parquet", ["text"])["text"].to_pylist(), settings)
+        texts, rows = work.part_table(part, "queries.parquet", ["text"])["text"].to_pylist(), asked_rows(work, part)
+        if rows is not None:  # without words, no document is found
+            texts = ["" if left_out else text for text, left_out in zip(texts, ~np.isin(np.arange(len(texts)), rows), strict=True)]
+        tokens = tokenise(texts, settings)
         numbers = np.array([vocabulary.setdefault(term, len(vocabulary)) for term in tokens.vocabulary], dtype=np.int64)
         asked[part.index] = (numbers[tokens.terms], tokens.starts)
     return asked, vocabulary

@@ -17,6 +17,23 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.errors import InputError
+from tasks.folds import Fold
+from tasks.retrieve.chunk import asked_rows
+from tasks.retrieve.chunk import keyed as chunk_key
+from tasks.retrieve.columns import (
+    ROW_BITS,
+    Floats,
+    Ints,
+    Ranked,
+    address_of,
+    base_columns,
+    facts,
+    inverse,
+    label_columns,
+    partition_of,
+    row_of,
+    source_columns,
+)
 from tasks.retrieve.random_documents import draw
 from tasks.retrieve.ranking import keep_best, ranks
 from tasks.retrieve.settings import RetrieveSettings
@@ -26,15 +43,11 @@ from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import read_array, take_texts
 
-STAGE = Stage(name="candidates", version=1, function="tasks.retrieve.candidates:run", unit="queries")
+STAGE = Stage(name="candidates", version=2, function="tasks.retrieve.candidates:run", unit="queries")
 
-_ROW_BITS = 40
 _FOLDS = 100
 _MERGE_ROWS = 4_000_000
 _BLOCK_FLOATS = 1 << 22
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,7 @@ def jobs(
     positive_min_grade: int,
     seed: int,
     planted: float = 0.0,
+    chunk: Fold | None = None,
 ) -> list[Job]:
     """One job a query partition.
 
@@ -73,6 +87,7 @@ def jobs(
         positive_min_grade: least relevance of a positive.
         seed: of the random source.
         planted: share of the positives, of queries that have two or more, that are hidden as probes.
+        chunk: the queries that have candidates; none: all.
     """
     depths = {"dense": settings.dense.top_k, "bm25": settings.bm25.top_k if settings.bm25 else 0}
     searched = [name for name in settings.sources if name != "random"]
@@ -81,6 +96,7 @@ def jobs(
         "top_k": {name: depths[name] for name in searched},
         "positive_min_grade": positive_min_grade,
         "planted": round(planted * _FOLDS),
+        **chunk_key(chunk),
     }
     if settings.random:
         keyed["random"] = {"count": settings.random.count, "seed": seed}
@@ -107,12 +123,16 @@ def run(work: Work, out: Output) -> None:
     """Write ``candidates.parquet``; meta: rows, positives, and how many of these each source retrieved."""
     settings = work.job.settings
     queries = work.table("queries", "queries.parquet", ["query_id", "input_hash"])
+    asked = asked_rows(work, work.job.inputs["queries"][0])
     qrels = _labelled(work, queries)
+    if asked is not None:
+        qrels = qrels.where(np.isin(qrels.query, asked))
+        out.meta["mined_queries"] = len(asked)
     found = {name: _merged(work, name, int(top_k)) for name, top_k in settings["top_k"].items()}
     if "random" in settings:
-        found["random"] = _random(work, queries, int(settings["random"]["count"]), int(settings["random"]["seed"]))
+        found["random"] = _random(work, queries, asked, int(settings["random"]["count"]), int(settings["random"]["seed"]))
     addresses = np.unique(np.concatenate([qrels.address, *(source.address for source in found.values())]))
-    texts = take_texts(work.storage, work.job.inputs["documents"], _partition(addresses), _row(addresses), ["doc_id", "input_hash"])
+    texts = take_texts(work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), ["doc_id", "input_hash"])
     by_id = pc.array_sort_indices(texts["doc_id"].combine_chunks()).to_numpy()
     place = np.empty(len(by_id), dtype=np.int64)
     place[by_id] = np.arange(len(by_id))
@@ -123,17 +143,19 @@ def run(work: Work, out: Output) -> None:
     pairs = np.unique(np.concatenate([labelled, *(query * len(addresses) + doc for query, doc, _, _ in ranked.values())]))
     query, doc = np.divmod(pairs, max(len(addresses), 1))
     address = addresses[by_id][doc]
-    columns = _base_columns(queries, texts.take(pa.array(by_id)), query, doc, address)
+    columns = base_columns(queries, texts.take(pa.array(by_id)), query, doc, address)
     positive = qrels.relevance >= int(settings["positive_min_grade"])
-    hidden = planted_positives(qrels.query, positive, qrels.fold, int(settings["planted"]))
-    columns |= _label_columns(len(pairs), np.searchsorted(pairs, labelled), qrels.relevance, positive & ~hidden, hidden)
+    hidden = planted_positives(qrels.query, positive & qrels.own, qrels.fold, int(settings["planted"]))
+    where = np.searchsorted(pairs, labelled)
+    columns |= label_columns(len(pairs), where, qrels.relevance, positive & ~hidden, hidden)
+    columns["provenance"] = qrels.provenance.take(inverse(len(pairs), where))
     dense_score = _dot_products(work, query, address)
     for name in settings["sources"]:
         where = np.searchsorted(pairs, ranked[name][0] * len(addresses) + ranked[name][1])
-        columns |= _source_columns(name, len(pairs), where, ranked[name], dense_score, doc)
+        columns |= source_columns(name, len(pairs), where, ranked[name], dense_score, doc)
     table = pa.table(columns).select(candidates_schema(settings["sources"]).names).cast(candidates_schema(settings["sources"]))
     out.table("candidates.parquet", table)
-    out.meta.update(_facts(table, settings["sources"]))
+    out.meta.update(facts(table, settings["sources"]))
     work.report(queries.num_rows)
 
 
@@ -144,14 +166,24 @@ class Judged(NamedTuple):
     address: Ints  # of the document
     relevance: Ints
     fold: Ints  # 0 … 99
+    provenance: pa.ChunkedArray  # NULL: the source's own
+
+    def where(self, keep: NDArray[np.bool_]) -> Judged:
+        """Some of the pairs."""
+        return Judged(self.query[keep], self.address[keep], self.relevance[keep], self.fold[keep], self.provenance.filter(pa.array(keep)))
+
+    @property
+    def own(self) -> NDArray[np.bool_]:
+        """Labels of the source: others were found by what the pipeline emitted or scored, and would be no fair probes of it."""
+        return np.asarray(self.provenance.is_null().to_numpy(), dtype=bool)
 
 
 def planted_positives(query: Ints, positive: NDArray[np.bool_], fold: Ints, below: int) -> NDArray[np.bool_]:
-    """Which positives are hidden as probes: those in the first folds, of queries that keep at least one positive.
+    """Which positives are hidden as probes: those in the first folds, of queries that keep at least one such positive.
 
     Args:
         query: (n,) query of each judged pair.
-        positive: (n,) whether it is relevant.
+        positive: (n,) whether it is relevant by a label of the source: reviewed and promoted positives are never probes.
         fold: (n,) 0 … 99, by hash.
         below: folds under this are hidden; of a query whose positives all lie there, the one in the last fold stays (the first of several).
     """
@@ -164,13 +196,13 @@ def planted_positives(query: Ints, positive: NDArray[np.bool_], fold: Ints, belo
 
 def _labelled(work: Work, queries: pa.Table) -> Judged:
     """The partition's judged pairs."""
-    qrels = work.table("queries", "qrels.parquet", ["query_id", "relevance", "fold", "doc_partition", "doc_row"])
+    qrels = work.table("queries", "qrels.parquet", ["query_id", "relevance", "fold", "doc_partition", "doc_row", "provenance"])
     row = pc.index_in(qrels["query_id"], value_set=queries["query_id"].combine_chunks())
     if row.null_count:
         raise InputError(f"{row.null_count} judged pairs name queries that are not in their partition", "ingest the dataset again")
-    address = _address(qrels["doc_partition"].to_numpy(), qrels["doc_row"].to_numpy())
+    address = address_of(qrels["doc_partition"].to_numpy(), qrels["doc_row"].to_numpy())
     relevance, fold = (qrels[name].to_numpy().astype(np.int64) for name in ("relevance", "fold"))
-    return Judged(row.to_numpy().astype(np.int64), address, relevance, fold)
+    return Judged(row.to_numpy().astype(np.int64), address, relevance, fold, qrels["provenance"])
 
 
 def _merged(work: Work, source: str, top_k: int) -> Found:
@@ -179,7 +211,7 @@ def _merged(work: Work, source: str, top_k: int) -> Found:
     for partition, part in enumerate(work.job.inputs[source]):
         table = work.part_table(part, part.files[0].name)
         rows = table["doc_row"].to_numpy()
-        address = _address(np.full(len(rows), partition, dtype=np.int64), rows)
+        address = address_of(np.full(len(rows), partition, dtype=np.int64), rows)
         kept.append(Found(table["query_row"].to_numpy(), address, table["score"].to_numpy()))
         if sum(len(found.query) for found in kept) > _MERGE_ROWS:
             kept = [_best(kept, top_k)]
@@ -191,21 +223,19 @@ def _best(pieces: Sequence[Found], top_k: int) -> Found:
     return found.where(keep_best(found.query, found.score, top_k))
 
 
-def _random(work: Work, queries: pa.Table, count: int, seed: int) -> Found:
+def _random(work: Work, queries: pa.Table, asked: Ints | None, count: int, seed: int) -> Found:
     """Documents drawn over all partitions, numbered in the partitions' order: another partition count draws others.
 
     The score is the negated place in the draw, for the rank only.
     """
     ends = np.cumsum([part.file("docs.parquet").rows or 0 for part in work.job.inputs["documents"]])
-    drawn = draw(queries["query_id"].to_pylist(), int(ends[-1]), count, seed)
+    rows = np.arange(queries.num_rows, dtype=np.int64) if asked is None else asked
+    drawn = draw(queries["query_id"].take(pa.array(rows)).to_pylist(), int(ends[-1]), count, seed)
     number = drawn.ravel()
     partition = np.searchsorted(ends, number, side="right")
-    address = _address(partition, number - np.concatenate([[0], ends])[partition])
-    query = np.repeat(np.arange(len(drawn), dtype=np.int64), drawn.shape[1])
+    address = address_of(partition, number - np.concatenate([[0], ends])[partition])
+    query = np.repeat(rows, drawn.shape[1])
     return Found(query, address, np.tile(-np.arange(drawn.shape[1], dtype=np.float32), len(drawn)))
-
-
-Ranked = tuple[Ints, Ints, Floats, NDArray[np.int32]]
 
 
 def _cut(found: Found, doc: Ints, top_k: int | None) -> Ranked:
@@ -221,68 +251,13 @@ def _dot_products(work: Work, query: Ints, address: Ints) -> Floats:
     scores = np.empty(len(query), dtype=np.float32)
     order = np.argsort(address, kind="stable")
     parts = work.job.inputs["document_vectors"]
-    borders = np.searchsorted(address[order], np.arange(len(parts) + 1, dtype=np.int64) << _ROW_BITS)
+    borders = np.searchsorted(address[order], np.arange(len(parts) + 1, dtype=np.int64) << ROW_BITS)
     block = max(1, _BLOCK_FLOATS // max(1, asked.shape[1]))
     for part, first, last in zip(parts, borders, borders[1:], strict=False):
         vectors = read_array(work.storage, part.file("vectors.npy"))
         for start in range(first, last, block):
             rows = order[start : min(start + block, last)]
-            left = np.asarray(vectors[_row(address[rows])], dtype=np.float32)
+            left = np.asarray(vectors[row_of(address[rows])], dtype=np.float32)
             scores[rows] = np.einsum("ij,ij->i", left, np.asarray(asked[query[rows]], dtype=np.float32))
         work.report(len(asked) // (len(parts) + 1))
     return scores
-
-
-def _base_columns(queries: pa.Table, texts: pa.Table, query: Ints, doc: Ints, address: Ints) -> dict[str, Any]:
-    rows, places = pa.array(query), pa.array(doc)
-    return {
-        "query_id": queries["query_id"].take(rows),
-        "doc_id": texts["doc_id"].take(places),
-        "query_row": rows,
-        "doc_partition": pa.array(_partition(address)),
-        "doc_row": pa.array(_row(address)),
-        "query_hash": queries["input_hash"].take(rows),
-        "doc_hash": texts["input_hash"].take(places),
-    }
-
-
-def _label_columns(count: int, where: Ints, relevance: Ints, positive: NDArray[np.bool_], planted: NDArray[np.bool_]) -> dict[str, Any]:
-    grades, unlabelled = np.zeros(count, dtype=np.int32), np.ones(count, dtype=bool)
-    is_positive, is_planted = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    grades[where], unlabelled[where] = relevance, False
-    is_positive[where], is_planted[where] = positive, planted
-    return {"relevance": pa.array(grades, mask=unlabelled), "is_positive": pa.array(is_positive), "planted": pa.array(is_planted)}
-
-
-def _source_columns(name: str, count: int, where: Ints, ranked: Ranked, dense_score: Floats, doc: Ints) -> dict[str, Any]:
-    query, _, score, rank = ranked
-    missing = np.ones(count, dtype=bool)
-    missing[where] = False
-    placed, scores = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.float32)
-    placed[where], scores[where] = rank, score
-    column = pa.array(scores, mask=missing)
-    if name == "dense":
-        placed[where] = ranks(query, dense_score[where], doc[where])
-        column = pa.array(dense_score)
-    elif name == "random":
-        column = pa.nulls(count, pa.float32())
-    return {f"{name}_rank": pa.array(placed, mask=missing), f"{name}_score": column}
-
-
-def _facts(table: pa.Table, sources: Sequence[str]) -> dict[str, Any]:
-    positive = table.filter(table["is_positive"])
-    retrieved = {name: positive.num_rows - positive[f"{name}_rank"].null_count for name in sources}
-    planted = table.num_rows and int(pc.sum(table["planted"]).as_py())
-    return {"rows": table.num_rows, "positives": positive.num_rows, "positives_retrieved": retrieved, "planted": planted}
-
-
-def _address(partition: NDArray[Any], row: NDArray[Any]) -> Ints:
-    return (partition.astype(np.int64) << _ROW_BITS) | row.astype(np.int64)
-
-
-def _partition(address: Ints) -> NDArray[np.int32]:
-    return (address >> _ROW_BITS).astype(np.int32)
-
-
-def _row(address: Ints) -> Ints:
-    return address & ((1 << _ROW_BITS) - 1)

@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError
+from tasks.folds import Fold
+from tasks.retrieve.chunk import asked_rows, expected
+from tasks.retrieve.chunk import keyed as chunk_key
 from tasks.retrieve.ranking import retrieved_table
 from tasks.retrieve.settings import DenseSettings
 from tasks.runner.cores import worker_cores
@@ -24,20 +27,40 @@ STAGE = Stage(name="retrieve-dense", version=1, function="tasks.retrieve.dense:r
 _POINTS_PER_CLUSTER = 39
 
 
-def jobs(settings: DenseSettings, embed_documents: Sequence[Part], embed_queries: Sequence[Part]) -> list[Job]:
+def jobs(
+    settings: DenseSettings,
+    embed_documents: Sequence[Part],
+    embed_queries: Sequence[Part],
+    queries: Sequence[Part] = (),
+    chunk: Fold | None = None,
+) -> list[Job]:
     """One job a document partition; a unit is one query searched in one partition.
 
     Only settings that matter for the chosen index are in the key; ``index: auto`` is settled here by the corpus' size.
+
+    Args:
+        settings: of the index and its depth.
+        embed_documents: parts with ``vectors.npy``.
+        embed_queries: parts with ``vectors.npy``.
+        queries: parts with ``queries.parquet``, in the order of ``embed_queries``; read for a chunk only.
+        chunk: the queries that are searched for; none: all.
     """
     kind = settings.index
     if kind == "auto":
         kind = "ivf" if sum(part.file("vectors.npy").rows or 0 for part in embed_documents) >= settings.auto_ivf_rows else "flat"
     keyed: dict[str, Any] = {"top_k": settings.top_k} if kind == "flat" else settings.model_dump(mode="json", exclude={"auto_ivf_rows"})
     keyed["index"] = kind
-    queries = tuple(part.only("vectors.npy") for part in embed_queries)
-    units = sum(part.file("vectors.npy").rows or 0 for part in queries)
+    inputs = {"queries": tuple(part.only("vectors.npy") for part in embed_queries)}
+    if chunk is not None:
+        inputs["asked"] = tuple(part.only("queries.parquet") for part in queries)
+    units = expected(sum(part.file("vectors.npy").rows or 0 for part in inputs["queries"]), chunk)
     return [
-        Job(index=part.index, inputs={"documents": (part.only("vectors.npy"),), "queries": queries}, settings=keyed, units=units)
+        Job(
+            index=part.index,
+            inputs={"documents": (part.only("vectors.npy"),), **inputs},
+            settings={**keyed, **chunk_key(chunk)},
+            units=units,
+        )
         for part in embed_documents
     ]
 
@@ -46,10 +69,12 @@ def run(work: Work, out: Output) -> None:
     """Write ``qNNNN.parquet`` (:data:`tasks.schema.RETRIEVED`) for each query partition; meta: index, rows, recall."""
     from tasks.retrieve import faiss_search
 
-    settings = DenseSettings.model_validate(dict(work.job.settings))
+    settings = DenseSettings.model_validate({name: value for name, value in work.job.settings.items() if name != "chunk"})
     vectors = read_array(work.storage, work.job.inputs["documents"][0].file("vectors.npy"))
     parts = {part.index: read_array(work.storage, part.file("vectors.npy")) for part in work.job.inputs["queries"]}
     _check_dimensions(vectors, parts)
+    asked = {part.index: asked_rows(work, part) for part in work.job.inputs.get("asked", ())}
+    parts |= {name: parts[name][rows] for name, rows in asked.items() if rows is not None}
     top_k = min(settings.top_k, len(vectors))
     out.meta.update({"index": settings.index, "rows": len(vectors)})
     with faiss_search.single_threads(worker_cores()) as pool:
@@ -65,7 +90,7 @@ def run(work: Work, out: Output) -> None:
                 scores, rows = faiss_search.search_refined(index, vectors, queries, top_k, pool, work.report)
             else:
                 scores, rows = faiss_search.search(index, queries, top_k, pool, work.report)
-            out.table(f"{name}.parquet", retrieved_table(scores, rows))
+            out.table(f"{name}.parquet", retrieved_table(scores, rows, asked.get(name)))
 
 
 def auto_nlist(rows: int) -> int:

@@ -13,17 +13,18 @@ from tasks.schema import RETRIEVED
 Ints = NDArray[np.int64]
 
 
-def retrieved_table(scores: NDArray[np.float32], rows: Ints) -> pa.Table:
+def retrieved_table(scores: NDArray[np.float32], rows: Ints, asked: Ints | None = None) -> pa.Table:
     """One source's result for one query partition, as :data:`tasks.schema.RETRIEVED`.
 
     Args:
         scores: (q, k) float32.
         rows: (q, k) int64; -1 where there is no document.
+        asked: (q,) row of each query in its partition; none: 0, 1, 2 ….
 
     Returns:
         Sorted by query_row, score descending, doc_row.
     """
-    query = np.repeat(np.arange(len(rows), dtype=np.int64), rows.shape[1])
+    query = np.repeat(np.arange(len(rows), dtype=np.int64) if asked is None else asked, rows.shape[1])
     flat_rows, flat_scores = rows.ravel(), scores.ravel()
     there = flat_rows >= 0
     return retrieved(query[there], flat_rows[there], flat_scores[there])

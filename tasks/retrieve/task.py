@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tasks.folds import Fold
 from tasks.retrieve import bm25, dense
 from tasks.retrieve import candidates as merged
 from tasks.retrieve.settings import Bm25Settings, DenseSettings, RetrieveSettings
@@ -18,18 +19,23 @@ _candidates = stage_task(merged.STAGE)
 
 
 def retrieve_dense(
-    context: Context, settings: DenseSettings, embed_documents: Sequence[Part], embed_queries: Sequence[Part]
+    context: Context,
+    settings: DenseSettings,
+    embed_documents: Sequence[Part],
+    embed_queries: Sequence[Part],
+    queries: Sequence[Part] = (),
+    chunk: Fold | None = None,
 ) -> StageManifest:
     """Search by vectors: stage ``retrieve-dense``."""
-    return _dense(context, dense.jobs(settings, embed_documents, embed_queries))
+    return _dense(context, dense.jobs(settings, embed_documents, embed_queries, queries, chunk))
 
 
 def retrieve_bm25(
-    context: Context, settings: Bm25Settings, documents: Sequence[Part], queries: Sequence[Part]
+    context: Context, settings: Bm25Settings, documents: Sequence[Part], queries: Sequence[Part], chunk: Fold | None = None
 ) -> tuple[StageManifest, StageManifest]:
     """Search by words: stages ``bm25-statistics`` and ``retrieve-bm25``."""
     statistics = _statistics(context, bm25.statistics_jobs(settings, documents))
-    return statistics, _bm25(context, bm25.jobs(settings, documents, statistics.parts, queries))
+    return statistics, _bm25(context, bm25.jobs(settings, documents, statistics.parts, queries, chunk))
 
 
 def candidates(
@@ -43,7 +49,8 @@ def candidates(
     positive_min_grade: int,
     seed: int,
     planted: float,
+    chunk: Fold | None = None,
 ) -> StageManifest:
     """The union of all sources, with labels: stage ``candidates``."""
-    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed, planted)
+    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed, planted, chunk)
     return _candidates(context, work)

@@ -1,1 +1,1 @@
-"""The review loop: pairs to people and back, their labels as records, and what these do to qrels."""
+"""The review loop: pairs to people and back, their labels as records, and when pseudo-positives become labels."""

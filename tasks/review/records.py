@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
+from tasks.review.cells import NOT, RELEVANT
 from tasks.review.labels import Answer, Answers, settle
 from tasks.review.sample import Manifest
 from tasks.sql import run
@@ -36,6 +38,8 @@ LABELLED = pa.schema(
         ("note", pa.string()),
     ]
 )
+
+_COMBINED = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("label", pa.string()), ("reviews", pa.int64())])
 
 
 class ReviewRecord(BaseModel):
@@ -144,9 +148,13 @@ def _read(storage: Storage, name: str) -> ReviewRecord:
     return ReviewRecord.model_validate_json(storage.read_bytes(name))
 
 
-def reviewed_relevant(storage: Storage, dataset: str) -> pa.Table:
-    """Pairs that all reviews of a dataset together call relevant: query_id, doc_id."""
+def sure_labels(storage: Storage, dataset: str) -> pa.Table:
+    """What all reviews of a dataset together say for sure, without the unsure pairs.
+
+    Returns:
+        query_id, doc_id, relevant (bool), by query_id and doc_id.
+    """
     records = read_reviews(storage, dataset)
-    if not records:
-        return pa.table({"query_id": pa.array([], pa.string()), "doc_id": pa.array([], pa.string())})
-    return run("SELECT query_id, doc_id FROM labels WHERE label = 'relevant' ORDER BY ALL", {"labels": combined(records)})
+    labels = combined(records) if records else _COMBINED.empty_table()
+    sure = labels.filter(pc.is_in(labels["label"], value_set=pa.array([RELEVANT, NOT])))
+    return sure.select(["query_id", "doc_id"]).append_column("relevant", pc.equal(sure["label"], RELEVANT))

@@ -41,8 +41,16 @@ class Stratum(_Record):
     draws: int = Field(ge=0)
 
 
+class Drawn(_Record):
+    """A selection whose negatives were there to be drawn. ``key``: of its stage ``select``, so that decisions made anew are noticed."""
+
+    selection_id: str
+    recipe: str
+    key: str
+
+
 class Origin(_Record):
-    """Where a sample comes from."""
+    """Where a sample comes from. Without ``selections`` (of earlier exports), the pairs' recipes tell."""
 
     dataset: str
     round: int
@@ -50,6 +58,7 @@ class Origin(_Record):
     seed: int
     budget: int
     strata: tuple[Stratum, ...]
+    selections: tuple[Drawn, ...] = ()
 
 
 class SampledPair(_Record):
@@ -121,7 +130,8 @@ def manifest_of(sample: pa.Table, origin: Origin) -> Manifest:
 def checksum(origin: Origin, pairs: tuple[SampledPair, ...]) -> str:
     """Digest of an export: the same draw gives the same, in any order of rows."""
     ordered = sorted(pairs, key=lambda one: one.pair)
-    return digest("review", origin.model_dump(mode="json"), [one.model_dump(mode="json") for one in ordered])
+    stated = origin.model_dump(mode="json", exclude=None if origin.selections else {"selections"})
+    return digest("review", stated, [one.model_dump(mode="json") for one in ordered])
 
 
 def _pair(origin: Origin, row: dict[str, Any]) -> SampledPair:

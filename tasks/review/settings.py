@@ -22,10 +22,16 @@ class ExportSettings(Settings):
 
 
 class PromotionSettings(Settings):
-    """When a pseudo-positive becomes a label."""
+    """When a pseudo-positive becomes a label: which signals speak for it, and how many must agree."""
 
-    min_signals: int = Field(default=2, ge=2, description="independent signals that must agree")
-    per_query: int = Field(default=3, ge=1, description="most pairs promoted for one query, best first")
-    protected_splits: tuple[str, ...] = Field(
-        default=("calibration", "dev", "test", "validation"), description="splits whose queries are never given a promoted label"
+    min_signals: int = Field(default=2, ge=2, le=4, description="signals of different kinds that must agree")
+    per_query: int = Field(default=3, ge=1, description="most pairs promoted for one query, over all promotions that stand; best first")
+    teacher: Literal["auto", "probability", "margin"] = Field(
+        default="auto",
+        description="what the teacher must say: its calibrated probability, or its logit beside that of the query's weakest positive; "
+        "auto: the probability where the round has one. A teacher that cannot tell relevant from not is no signal",
     )
+    teacher_probability: float = Field(default=0.5, gt=0, le=1, description="the least calibrated probability")
+    teacher_margin: float = Field(default=0.0, description="the least logit, counted from that of the query's weakest positive")
+    label_evidence: float = Field(default=0.8, description="the least evidence of neighbouring labels; 1: two halves of one answer")
+    second_score: float = Field(default=0.5, description="the least score of a second teacher, on the scale of its file")

@@ -11,7 +11,8 @@ _TEXT = re.compile(r"'(?:[^']|'')*'")
 _WORD = re.compile(r"[a-z_][a-z0-9_]*")
 
 # What a selection uses of the scored table whatever the recipe is.
-ALWAYS = ("query_id", "doc_id", "query_row", "doc_partition", "doc_row", "relevance", "is_positive", "planted", "doc_hash")
+_LABEL = ("relevance", "is_positive", "planted", "provenance")
+ALWAYS = ("query_id", "doc_id", "query_row", "doc_partition", "doc_row", *_LABEL, "doc_hash")
 
 
 def mentioned(texts: Iterable[str]) -> set[str]:

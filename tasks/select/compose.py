@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from tasks.schema import REVIEWED
 from tasks.select.draws import Draw
 from tasks.select.recipe import Recipe
 from tasks.sql import quote_identifier, quote_literal
@@ -39,7 +40,8 @@ ORDER BY s.query_id, p._row, s._row"""
 
 def judge_sql(recipe: Recipe) -> str:
     """All reasons of every candidate, in the rules' order, as one text."""
-    labelled = "CASE WHEN planted THEN 'planted' WHEN relevance IS NOT NULL AND NOT is_positive THEN 'labelled' END"
+    labelled = f"""CASE WHEN planted THEN 'planted'
+    WHEN relevance IS NOT NULL AND NOT is_positive AND provenance IS DISTINCT FROM {quote_literal(REVIEWED)} THEN 'labelled' END"""
     found = ",\n  ".join([labelled, *(rule.sql() for rule in recipe.rules), *recipe.limits.sql()])
     return f"SELECT _place, CASE WHEN is_positive THEN '' ELSE concat_ws({quote_literal(SEPARATOR)},\n  {found}) END AS found\nFROM base"
 

@@ -74,6 +74,8 @@ def read_candidates(work: Work, recipe: Recipe, number: int = 0) -> pa.Table:
     whole = [field for field in schema if field.name not in replaced]
     check(recipe, pa.schema([*whole, *(field for features in given.values() for field in features.schema)]))
     table = work.part_table(part, "scored.parquet", needed(recipe.words, [field.name for field in whole]))
+    if "provenance" not in table.column_names:  # of rounds from before labels had one
+        table = table.append_column("provenance", pa.nulls(table.num_rows, pa.string()))
     for role, features in given.items():
         if features.num_rows != table.num_rows:
             raise StorageError(f"part {part.index}: {role} has {features.num_rows} rows, not {table.num_rows}", "delete it and run again")

@@ -24,7 +24,7 @@ SUSPECT_REASONS = (
 class ShardSettings(Settings):
     """How training rows become files."""
 
-    num_negatives: int = Field(5, ge=1, description="Negatives in an n-tuple; rows that have fewer are dropped and counted.")
+    num_negatives: int = Field(5, ge=0, description="Negatives in an n-tuple; rows that have fewer are dropped and counted.")
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     document_template: Template = Field("{title} {text}", description="A document's text in training; without a title the text alone.")
     output_scores: bool = Field(

@@ -15,6 +15,7 @@ from typing import Any
 from typing_extensions import override
 
 from tasks.errors import StorageError
+from tasks.store.seen import SeenFile
 from tasks.store.storage import Storage, checked_copy
 
 _CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "pre-conditions", "internal error", "412", "409")
@@ -91,6 +92,39 @@ class S3Storage(Storage):
     def _names(self, prefix: str) -> list[str]:
         found = self._fs.find(self._path(prefix), refresh=True)
         return [path.removeprefix(f"{self._base}/") for path in found]
+
+    def listing(self) -> list[SeenFile]:
+        """All objects under a prefix that others write, such as a trainer's, by name; none where there is no such prefix.
+
+        Raises:
+            StorageError: it cannot be listed.
+        """
+        try:
+            found = self._fs.find(self._base, detail=True, refresh=True)
+        except Exception as error:
+            raise self._error("list", "", error) from error
+        return [
+            SeenFile(
+                name=path.removeprefix(f"{self._base}/"),
+                size=int(info["size"]),
+                mark=f"{info['ETag']} {info['LastModified'].timestamp()}",
+                written=float(info["LastModified"].timestamp()),
+            )
+            for path, info in sorted(found.items())
+            if path != self._base and not path.endswith("/")
+        ]
+
+    def fetch(self, name: str, target: Path) -> None:
+        """Copy an object that others wrote to a local file.
+
+        Raises:
+            StorageError: it is gone, or cannot be read.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._fs.get_file(self._path(name), str(target))
+        except Exception as error:
+            raise self._error("read", name, error) from error
 
     @override
     def local_copy(self, name: str, size: int, checksum: str) -> Path:

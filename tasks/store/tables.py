@@ -34,8 +34,10 @@ def local_file(storage: Storage, record: FileRecord) -> Path:
 
 
 def read_table(storage: Storage, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:
-    """A committed Parquet file as a table."""
-    return pq.read_table(local_file(storage, record), columns=list(columns) if columns else None, partitioning=None)
+    """A committed Parquet file as a table; without pyarrow.dataset, which ``pq.read_table`` loads, and with it pandas."""
+    with pq.ParquetFile(local_file(storage, record)) as file:
+        table = file.read(list(columns) if columns else None)
+    return table.select(list(columns)) if columns else table
 
 
 def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:

@@ -20,7 +20,7 @@ def train_teacher(
     documents: Sequence[Part],
     settings: TeacherSettings,
     sources: Sequence[str],
-    folds: int,
+    to_score: int,
 ) -> StageManifest:
     """A cross-encoder from the round's own labels, or one a fold: stage ``train-teacher``."""
-    return _train(context, jobs(context.storage, candidates, queries, documents, settings, sources, folds))
+    return _train(context, jobs(context.storage, candidates, queries, documents, settings, sources, to_score))

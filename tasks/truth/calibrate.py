@@ -24,7 +24,7 @@ from tasks.truth.settings import CalibrationSettings
 STAGE = Stage(name="calibrate", version=1, function="tasks.truth.calibrate:run", unit="candidates")
 
 SOURCE: Source = "held-out labels, uncalibrated for counts"
-_COLUMNS = ["query_id", "relevance", "is_positive", "planted", "query_hash", "doc_hash"]
+_COLUMNS = ["query_id", "relevance", "is_positive", "planted", "provenance", "query_hash", "doc_hash"]
 
 
 def jobs(

@@ -11,11 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.folds import Fold, group_draws, in_fold, query_groups
+from tasks.schema import PROMOTED, REVIEWED
 from tasks.sql import quote_identifier, run
 from tasks.truth.calibration import apply, fit
 from tasks.truth.intervals import Codes, Floats
 
 _Flags = NDArray[np.bool_]
+_LABELS = f"provenance IS DISTINCT FROM '{PROMOTED}'"
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,11 @@ def labelled_pairs(
     """Labelled positives and unlabelled candidates within the teacher's depth, of queries that have a labelled positive.
 
     Together, by weight, they stand for all candidates there are: positives count once, and as many unlabelled candidates as were drawn for
-    all of them. Left out: planted positives, and documents that are judged to be no positives.
+    all of them. Left out: planted positives, promoted ones (a teacher had a part in them), and documents that are judged to be no
+    positives, unless a reviewer did.
 
     Args:
-        candidates: query_id, relevance, is_positive, planted, query_hash, doc_hash, ``<source>_rank``.
+        candidates: query_id, relevance, is_positive, planted, provenance, query_hash, doc_hash, ``<source>_rank``.
         pairs: :data:`tasks.schema.PAIRS`.
         queries: of :func:`untrained`.
         sources: whose ranks count.
@@ -82,11 +85,12 @@ def labelled_pairs(
     """
     ranked = " OR ".join(f"{quote_identifier(f'{source}_rank')} <= {int(depth)}" for source in sources) or "false"
     found = run(
-        f"""WITH labelled AS (SELECT query_id FROM candidates WHERE is_positive),
+        f"""WITH labelled AS (SELECT query_id FROM candidates WHERE is_positive AND {_LABELS}),
                  asked AS (SELECT query_id, fold FROM queries SEMI JOIN labelled USING (query_id)),
                  known AS (SELECT query_id, fold, coalesce(is_positive, false) AS label, query_hash, doc_hash
                            FROM candidates JOIN asked USING (query_id)
-                           WHERE ({ranked}) AND NOT coalesce(planted, false) AND (is_positive OR relevance IS NULL)),
+                           WHERE ({ranked}) AND NOT coalesce(planted, false) AND {_LABELS}
+                             AND (is_positive OR relevance IS NULL OR provenance = '{REVIEWED}')),
                  logits AS (SELECT query_hash, doc_hash, min(logit)::DOUBLE AS score FROM pairs WHERE isfinite(logit) GROUP BY ALL)
             SELECT fold, label, score FROM known JOIN logits USING (query_hash, doc_hash)
             ORDER BY label DESC, md5(query_hash || doc_hash), query_id, doc_hash""",

@@ -7,8 +7,9 @@ Exact with a truth; see in_batch_strata.py for what to do without one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,8 @@ class Batches:
         query: (rows,) place of each row's query.
         positive: (rows,) place of its positive.
         negatives: (rows, width) places of its mined negatives, −1 where a row has fewer.
-        size: rows a batch; the last may be shorter.
+        size: rows a batch, as asked for.
+        starts: (batches + 1,) first row of each batch, and the end.
     """
 
     query_ids: pa.Array
@@ -45,6 +47,27 @@ class Batches:
     positive: Codes
     negatives: Codes
     size: int
+    starts: Codes
+
+    @cached_property
+    def batch(self) -> Codes:
+        """(rows,) the batch of each row."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+
+@dataclass(frozen=True)
+class RowCounts:
+    """What each row meets in its batch.
+
+    Args:
+        relevant: (rows,) relevant pairs, or their expected number.
+        pairs: (rows,) pairs of known relevance, or of a probability.
+        hit: (rows,) probability of at least one relevant pair, as if pairs were independent.
+    """
+
+    relevant: Floats
+    pairs: Floats
+    hit: Floats
 
 
 class InBatch(Settings):
@@ -59,12 +82,14 @@ class InBatch(Settings):
     row_share: Interval = Field(description="Share of the rows with at least one relevant pair.")
 
 
-def batches(rows: pa.Table, size: int) -> Batches:
+def batches(rows: pa.Table, size: int, steps: Sequence[Codes] | None = None) -> Batches:
     """Batches of training rows.
 
     Args:
-        rows: query_id, positive_id and optional negatives (list of doc_id), in batch order.
+        rows: query_id, positive_id and optional negatives (list of doc_id).
         size: rows a batch.
+        steps: rows of each batch, as :func:`tasks.models.samples.shuffled` plans them; none: the rows in order, the last batch may be
+            shorter.
 
     Raises:
         InputError: no rows.
@@ -74,6 +99,10 @@ def batches(rows: pa.Table, size: int) -> Batches:
         raise UsageError(f"a batch of {size} has no other row", "give the training's batch size, 2 or more")
     if not rows.num_rows:
         raise InputError("there are no training rows", "select negatives first")
+    starts = np.append(np.arange(0, rows.num_rows, size), rows.num_rows)
+    if steps is not None:
+        rows = rows.take(pa.array(np.concatenate(steps)))
+        starts = np.concatenate([[0], np.cumsum([len(step) for step in steps])])
     lists = rows["negatives"].combine_chunks() if "negatives" in rows.column_names else pa.nulls(rows.num_rows, pa.list_(pa.string()))
     counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     flat = lists.flatten()
@@ -83,18 +112,21 @@ def batches(rows: pa.Table, size: int) -> Batches:
     negatives = np.full((rows.num_rows, int(counts.max())), -1, dtype=np.int64)
     negatives[np.arange(negatives.shape[1]) < counts[:, None]] = places[rows.num_rows :]
     query = queries.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return Batches(queries.dictionary, documents.dictionary, query, places[: rows.num_rows], negatives, size)
+    return Batches(queries.dictionary, documents.dictionary, query, places[: rows.num_rows], negatives, size, starts.astype(np.int64))
 
 
-def by_truth(given: Batches, relevant: pa.Table) -> PairFunction:
-    """1 for pairs that a judged truth lists (query_id, doc_id), else 0."""
-    query, doc = (pc.index_in(relevant[name], value_set=ids) for name, ids in (("query_id", given.query_ids), ("doc_id", given.doc_ids)))
-    table = pa.table({"query": query, "doc": doc}).drop_null()
+def by_truth(given: Batches, relevant: pa.Table, unknown: pa.Table | None = None) -> PairFunction:
+    """1 for pairs that a judged truth lists (query_id, doc_id), NaN for those of which it says nothing, else 0."""
+    known = _keys(given, relevant)
+    open_ = _keys(given, unknown) if unknown is not None else known[:0]
     width = len(given.doc_ids)
-    known = np.unique(table["query"].to_numpy().astype(np.int64) * width + table["doc"].to_numpy())
 
     def relevance(query: Codes, doc: Codes) -> Floats:
-        return np.isin(query * width + doc, known).astype(np.float64)
+        pair = query * width + doc
+        found = np.isin(pair, known).astype(np.float64)
+        if len(open_):
+            found[(found == 0) & np.isin(pair, open_)] = np.nan
+        return found
 
     return relevance
 
@@ -117,40 +149,57 @@ def in_batch(
         level: confidence.
         rows_counted: (rows,) whose queries count (those that are judged); none: all. The others' documents are in the batches all the same.
     """
-    rows = len(given.query)
-    relevant, missed, number = np.zeros(rows), np.zeros(rows), np.zeros(rows)
-    for row, doc in pairs(given, kind):
-        if rows_counted is not None:
-            row, doc = row[rows_counted[row]], doc[rows_counted[row]]
-        share = relevance(given.query[row], doc)
-        relevant += np.bincount(row, share, rows)
-        number += np.bincount(row, minlength=rows)
-        with np.errstate(divide="ignore"):
-            missed += np.bincount(row, np.log1p(-share), rows)
-    if not number.any():
+    counts = row_counts(given, relevance, kind)
+    if rows_counted is not None:
+        counts = RowCounts(*(np.where(rows_counted, values, 0.0) for values in (counts.relevant, counts.pairs, counts.hit)))
+    if not counts.pairs.any():
         raise InputError("no row shares its batch with another document", "measure on more rows, or on rows with negatives")
-    batch = np.arange(rows) // given.size
-    have = (number > 0).astype(np.float64)
+    have = (counts.pairs > 0).astype(np.float64)
     return InBatch(
         kind=kind,
         estimator=estimator,
         batch_size=given.size,
-        rows=rows if rows_counted is None else int(rows_counted.sum()),
-        pairs=int(number.sum()),
-        pair_share=proportion(relevant, number, batch, level),
-        row_share=proportion(-np.expm1(missed) * have, have, batch, level),
+        rows=len(given.query) if rows_counted is None else int(rows_counted.sum()),
+        pairs=int(counts.pairs.sum()),
+        pair_share=proportion(counts.relevant, counts.pairs, given.batch, level),
+        row_share=proportion(counts.hit * have, have, given.batch, level),
     )
+
+
+def row_counts(given: Batches, relevance: PairFunction, kind: Kind = "positives") -> RowCounts:
+    """Relevant and all pairs of each row. Arguments as for :func:`in_batch`; pairs of unknown relevance (NaN) are left out."""
+    rows = len(given.query)
+    relevant, missed, number = np.zeros(rows), np.zeros(rows), np.zeros(rows)
+    for row, doc in pairs(given, kind):
+        share = relevance(given.query[row], doc)
+        known = np.isfinite(share)
+        if not known.all():
+            row, share = row[known], share[known]
+        relevant += np.bincount(row, share, rows)
+        number += np.bincount(row, minlength=rows)
+        with np.errstate(divide="ignore"):
+            missed += np.bincount(row, np.log1p(-share), rows)
+    return RowCounts(relevant, number, -np.expm1(missed))
 
 
 def pairs(given: Batches, kind: Kind) -> Iterator[tuple[Codes, Codes]]:
     """All pairs, in blocks of whole batches: the row whose query it is, and the place of the other row's document."""
     columns = given.positive[:, None] if kind == "positives" else given.negatives
-    rows, size, width = len(given.query), given.size, columns.shape[1]
-    block = size * max(1, _BLOCK // max(size * size * width, 1))
-    for start in range(0, rows, block):
-        row = np.arange(start, min(start + block, rows))
-        other = (row // size * size)[:, None] + np.arange(size)
-        mine, place = np.nonzero((other < rows) & (other != row[:, None]))
+    number, width = len(given.starts) - 1, columns.shape[1]
+    longest = int(np.diff(given.starts).max())
+    block = max(1, _BLOCK // max(longest * longest * width, 1))
+    for first in range(0, number, block):
+        row = np.arange(given.starts[first], given.starts[min(first + block, number)])
+        own = given.batch[row]
+        other = given.starts[own][:, None] + np.arange(longest)
+        mine, place = np.nonzero((other < given.starts[own + 1][:, None]) & (other != row[:, None]))
         docs = columns[other[mine, place]]
         taken = docs >= 0
         yield np.repeat(row[mine], taken.sum(axis=1)), docs[taken]
+
+
+def _keys(given: Batches, pairs_: pa.Table) -> Codes:
+    """Pairs (query_id, doc_id) as numbers, sorted; those that are not in the batches are left out."""
+    query, doc = (pc.index_in(pairs_[name], value_set=ids) for name, ids in (("query_id", given.query_ids), ("doc_id", given.doc_ids)))
+    table = pa.table({"query": query, "doc": doc}).drop_null()
+    return np.unique(table["query"].to_numpy().astype(np.int64) * len(given.doc_ids) + table["doc"].to_numpy())

@@ -1,5 +1,6 @@
 """The in-batch rate of a selection's training rows, as rows of :data:`tasks.schema.ESTIMATES`.
 
+The batches are those that ``hardmine train`` makes of these rows: its order of stages, its shuffle, its queries (split train, or none).
 What is known of a pair of a query and another row's positive: its judgement; else the candidate's calibrated probability; else, for a
 candidate without one, the mean probability of candidates of like dense score. Most pairs are no candidates: nothing is known of them, and
 they count as candidates of the lowest stratum of dense scores do.
@@ -7,70 +8,118 @@ they count as candidates of the lowest stratum of dense scores do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.models.order import is_trained, passes, training_order
+from tasks.models.samples import shuffled
 from tasks.truth.estimates import Row, row
-from tasks.truth.in_batch import Batches, PairFunction, batches, by_truth, in_batch
-from tasks.truth.intervals import Codes, Floats
+from tasks.truth.in_batch import Batches, PairFunction, RowCounts, batches, by_truth, row_counts
+from tasks.truth.intervals import Codes, Floats, proportion
 from tasks.truth.selected import Flags, Selected, flags
+from tasks.truth.settings import EstimateSettings
 
 _STRATA = 10
 
 
-def batch_rows(table: pa.Table) -> pa.Table:
-    """Query and positive of each training row, in order: those of the first training stage.
+@dataclass(frozen=True)
+class Known:
+    """What the relevance of pairs rests on.
 
     Args:
-        table: rows.parquet of all parts, in their order: stage, query_id, positive_id, slot.
+        relevant: query_id, doc_id of relevant pairs, exhaustive for the judged queries; or none.
+        unknown: query_id, doc_id of pairs of which the judgements say nothing.
+        judged: (queries,) whose rows count where there are judgements.
+        probability: (candidates,) to be relevant, NaN: unknown.
+        source: of the probabilities.
     """
-    first = table.filter(pc.equal(table["slot"], 0))
-    stage = first["stage"][0] if first.num_rows else pa.scalar("")
-    return first.filter(pc.equal(first["stage"], stage)).select(["query_id", "positive_id"])
+
+    relevant: pa.Table | None
+    unknown: pa.Table | None
+    judged: Flags
+    probability: Floats
+    source: str
 
 
-def in_batch_rows(
-    selected: Selected, size: int, truth: pa.Table | None, judged: Flags, probability: Floats, source: str, level: float
-) -> Iterator[Row]:
-    """``in_batch_pairs`` and ``in_batch_rows`` of one batch size; nothing without a truth or probabilities.
+def training_rows(rows: pa.Table, queries: pa.Table, stages: Sequence[str]) -> tuple[pa.Table, Codes]:
+    """Query and positive of each row that is trained on, in training order, and the passes over them (one over each stage).
+
+    Args:
+        rows: rows.parquet of all parts: part (its number), stage, epoch, row_no, query_id, positive_id, slot.
+        queries: query_id, split.
+        stages: training stages in order; none: as they come.
+    """
+    first = rows.filter(pc.equal(rows["slot"], 0))
+    trained = queries["query_id"].filter(is_trained(queries["split"])).combine_chunks()
+    first = first.filter(pc.is_in(first["query_id"], value_set=trained))
+    names = pa.array(stages or first["stage"].unique().to_pylist(), pa.string())
+    first = first.take(pa.array(np.lexsort((first["row_no"].to_numpy(), first["part"].to_numpy()))))
+    stage = pc.fill_null(pc.index_in(first["stage"], value_set=names), -1).to_numpy().astype(np.int64)
+    epoch = first["epoch"].to_numpy().astype(np.int64)
+    order = training_order(stage, epoch)
+    return first.select(["query_id", "positive_id"]).take(pa.array(order)), passes(stage[order], epoch[order], 1)
+
+
+def in_batch_rows(selected: Selected, known: Known, settings: EstimateSettings) -> Iterator[Row]:
+    """``in_batch_pairs`` and ``in_batch_rows`` of each batch size, and on every slice for the first; nothing where nothing is known.
 
     Args:
         selected: the selection.
-        size: rows a batch.
-        truth: query_id, doc_id of relevant pairs, exhaustive for the judged queries; or none.
-        judged: (queries,) whose rows count with a truth.
-        probability: (candidates,) to be relevant, NaN: unknown.
-        source: of the probabilities.
-        level: confidence.
+        known: judgements, or probabilities.
+        settings: batch sizes, seed and stages of the training.
     """
-    table = batch_rows(selected.rows)
-    if table.num_rows < 2 or (truth is None and not np.isfinite(probability).any()):
+    if known.relevant is None and not np.isfinite(known.probability).any():
         return
-    given = batches(table, size)
-    positives = _positives(selected)
+    table, lessons = training_rows(selected.rows, selected.queries, settings.stages)
+    if table.num_rows < 2:
+        return
+    for number, size in enumerate(settings.batch_sizes):
+        given = batches(table, size, shuffled(lessons, size, settings.batch_seed))
+        yield from _of_size(selected, known, given, settings.level, sliced=number == 0)
+
+
+def _of_size(selected: Selected, known: Known, given: Batches, level: float, sliced: bool) -> Iterator[Row]:
     place = pc.index_in(given.query_ids, value_set=selected.queries["query_id"].combine_chunks()).to_numpy(zero_copy_only=False)
-    if truth is not None:
-        relevance: PairFunction = by_truth(
-            given, pa.concat_tables([truth.select(positives.column_names).cast(positives.schema), positives])
-        )
-        counted, note = judged[place.astype(np.int64)][given.query], "other rows' positives, by the judgements"
-    else:
-        found = _Likely.of(selected, given, probability)
-        relevance, counted = found.relevance, np.ones(len(given.query), dtype=bool)
-        note = (
-            f"other rows' positives; probabilities by {source}; pairs that are no candidates are unknown and count as the lowest stratum "
-            f"of dense scores ({found.rest:.2%})"
-        )
-    shares = in_batch(given, relevance, estimator=source, level=level, rows_counted=counted) if _shared(counted, size) else None
-    if shares is None:
+    query = place.astype(np.int64)[given.query]
+    relevance, note = _relevance(selected, known, given)
+    counts = row_counts(given, relevance)
+    counted = (known.judged[query] if known.relevant is not None else np.ones(len(query), dtype=bool)) & (counts.pairs > 0)
+    if not counted.any():
         return
-    queries = int(np.unique(given.query[counted]).size)
-    yield row("in_batch_pairs", "batch_size", str(size), shares.pair_share, shares.pairs, queries, note)
-    yield row("in_batch_rows", "batch_size", str(size), shares.row_share, shares.pairs, queries, note)
+    yield from _shares(given, counts, counted, ("batch_size", str(given.size)), note, level)
+    for one in selected.slices if sliced else []:
+        mine = counted & one.queries[query]
+        if one.name != "all" and mine.any():
+            yield from _shares(given, counts, mine, (one.name, one.value), f"batches of {given.size}; {note}", level)
+
+
+def _shares(given: Batches, counts: RowCounts, rows: Flags, about: tuple[str, str], note: str, level: float) -> Iterator[Row]:
+    """Both shares over some rows."""
+    batch, number = given.batch[rows], counts.pairs[rows]
+    queries = int(np.unique(given.query[rows]).size)
+    for name, top, bottom in (
+        ("in_batch_pairs", counts.relevant[rows], number),
+        ("in_batch_rows", counts.hit[rows], np.ones(len(number))),
+    ):
+        yield row(name, *about, proportion(top, bottom, batch, level), int(number.sum()), queries, note)
+
+
+def _relevance(selected: Selected, known: Known, given: Batches) -> tuple[PairFunction, str]:
+    """The relevance of a pair, and a word on it."""
+    if known.relevant is not None:
+        positives = _positives(selected)
+        relevant = pa.concat_tables([known.relevant.select(positives.column_names).cast(positives.schema), positives])
+        return by_truth(given, relevant, known.unknown), "other rows' positives, by the judgements"
+    found = _Likely.of(selected, given, known.probability)
+    note = (
+        f"other rows' positives; probabilities by {known.source}; pairs that are no candidates are unknown and count as the lowest stratum "
+        f"of dense scores ({found.rest:.2%})"
+    )
+    return found.relevance, note
 
 
 @dataclass(frozen=True)
@@ -132,9 +181,3 @@ def _strata(selected: Selected, probability: Floats) -> tuple[Codes, Floats]:
 def _positives(selected: Selected) -> pa.Table:
     mine = flags(selected.scored["is_positive"]) | flags(selected.scored["planted"])
     return selected.scored.select(["query_id", "doc_id"]).filter(pa.array(mine))
-
-
-def _shared(counted: Flags, size: int) -> bool:
-    """Whether a row that counts shares its batch with another row."""
-    batch = np.arange(len(counted)) // size
-    return bool((np.bincount(batch)[batch][counted] > 1).any())

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from tasks.bootstrap import resampled as resampled
 from tasks.errors import InputError
 from tasks.settings import Settings
 from tasks.truth.quantiles import normal_quantile, student_quantile
@@ -169,21 +170,6 @@ def bootstrap(
     return Interval(
         estimate=ratio, low=low, high=high, level=level, method=f"{method} bootstrap", n_clusters=len(top), n=round(bottom.sum())
     )
-
-
-def resampled(sums: Floats, resamples: int, seed: int) -> Floats:
-    """Totals of resampled clusters, shape (resamples, columns), from sums a cluster, shape (clusters, columns).
-
-    In blocks, so that memory stays bounded; equal seeds draw the same clusters whatever the columns.
-    """
-    generator = np.random.default_rng(seed)
-    size = len(sums)
-    block = max(1, min(resamples, 4_000_000 // max(size, 1)))
-    parts = [
-        generator.multinomial(size, np.full(size, 1 / size), size=min(block, resamples - start)) @ sums
-        for start in range(0, resamples, block)
-    ]
-    return np.concatenate(parts)
 
 
 def variance(contributions: Floats) -> Any:

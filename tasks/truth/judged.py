@@ -6,14 +6,16 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from tasks.errors import InputError
+from tasks.schema import REVIEWED
 from tasks.settings import Settings
 from tasks.sql import run
 from tasks.truth.intervals import Interval, clusters, proportion
 
-Judgement = Literal["exhaustive", "zeros"]
+Judgement = Literal["exhaustive", "trusted_zeros", "both"]
 
 
 class Judged(Settings):
@@ -42,8 +44,8 @@ def judged(
     Args:
         negatives: query_id, doc_id, optional group: what the recipe emitted, each pair once.
         qrels: query_id, doc_id, relevance.
-        judgement: ``exhaustive``: a pair of a judged query that is not listed is not relevant; ``zeros``: only listed pairs count, those
-            with a grade of 0 as not relevant.
+        judgement: ``exhaustive``: a pair of a judged query that is not listed is not relevant; ``trusted_zeros``: one that is listed with
+            a grade of 0 is not; ``both``. What neither says is unknown and does not count.
         recipe: its name.
         queries: query_id of the judged queries; none: those in the qrels.
         min_grade: the relevance from which a document is relevant.
@@ -89,7 +91,23 @@ def _emitted(negatives: pa.Table, qrels: pa.Table, queries: pa.Table | None, min
 
 
 def _counted(found: pa.Table, judgement: Judgement) -> pa.Table:
-    return found if judgement == "exhaustive" else found.filter(found["relevance"].is_valid())
+    grade = found["relevance"]
+    told = pc.greater(grade, 0) if judgement == "exhaustive" else pc.is_valid(grade)
+    listed = pc.or_(found["relevant"], pc.fill_null(told, False))
+    return found.filter(listed if judgement == "trusted_zeros" else pc.or_(listed, pc.is_null(grade)))
+
+
+def unknown_zeros(qrels: pa.Table, judgement: Judgement) -> pa.Table:
+    """query_id, doc_id of the explicit zeros that say nothing, as they are not trusted."""
+    if judgement != "exhaustive":
+        return qrels.select(["query_id", "doc_id"]).slice(0, 0)
+    return qrels.filter(pc.fill_null(pc.less_equal(qrels["relevance"], 0), False)).select(["query_id", "doc_id"])
+
+
+def unreviewed(scored: pa.Table) -> pa.Table:
+    """Without what a reviewer called not relevant: such a zero is trusted, however high it ranks."""
+    reviewed = pc.fill_null(pc.equal(scored["provenance"], REVIEWED), False)
+    return scored.filter(pc.or_(pc.invert(reviewed), pc.fill_null(scored["is_positive"], False)))
 
 
 def suspect_zeros(scored: pa.Table, max_rank: int = 3) -> pa.Table:
@@ -105,7 +123,7 @@ def suspect_zeros(scored: pa.Table, max_rank: int = 3) -> pa.Table:
     """
     return run(
         """WITH known AS (
-             SELECT query_id, doc_id, dense_rank, dense_score, relevance = 0 AND NOT coalesce(is_positive, false) AS zero,
+             SELECT query_id, doc_id, dense_rank, dense_score, relevance <= 0 AND NOT coalesce(is_positive, false) AS zero,
                     max(dense_score) FILTER (is_positive) OVER (PARTITION BY query_id) AS best_positive
              FROM scored),
            marked AS (
@@ -121,5 +139,5 @@ def suspect_zeros(scored: pa.Table, max_rank: int = 3) -> pa.Table:
 
 def suspect_share(scored: pa.Table, max_rank: int = 3) -> tuple[int, int]:
     """How many explicit zeros are suspect, and how many there are."""
-    zeros = run("SELECT count(*) AS n FROM scored WHERE relevance = 0", {"scored": scored.select(["relevance"])})["n"][0].as_py()
+    zeros = run("SELECT count(*) AS n FROM scored WHERE relevance <= 0", {"scored": scored.select(["relevance"])})["n"][0].as_py()
     return suspect_zeros(scored, max_rank).num_rows, zeros

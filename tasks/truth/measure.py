@@ -6,25 +6,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tasks.calibration import FILE
 from tasks.errors import UsageError
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import ESTIMATES
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import local_file, read_parts
-from tasks.truth.judged import suspect_zeros
+from tasks.truth.calibrate import reliability_table
+from tasks.truth.judged import suspect_share, suspect_zeros, unreviewed
 from tasks.truth.measured import Measured, estimates, headline
+from tasks.truth.on_review import OnReview, checks
 from tasks.truth.pictures import histogram, served, slices_table, suspects
-from tasks.truth.reviewed import LABELLED, Reviewed, best, check, known
+from tasks.truth.reviewed import LABELLED, Reviewed, best, known
 from tasks.truth.selected import COLUMNS, SCORES, Selected, selected
 from tasks.truth.settings import EstimateSettings
 
-STAGE = Stage(name="measure", version=1, function="tasks.truth.measure:run", unit="candidates")
+STAGE = Stage(name="measure", version=2, function="tasks.truth.measure:run", unit="candidates")
 
-_ROWS = ["stage", "query_id", "positive_id", "slot", "doc_id", "label"]
+_ROWS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label"]
+_QUERIES = ["query_id", "text", "language", "group", "split"]
+_ZEROS = 5  # suspect zeros in the meta
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def jobs(
     truth: Part | None = None,
     reviews: Sequence[Review] = (),
     can_tell: bool = True,
+    dataset: str = "",
 ) -> list[Job]:
     """One job for a selection.
 
@@ -66,13 +73,16 @@ def jobs(
             queries.parquet (query_id) names the judged queries.
         reviews: samples of this round that were reviewed; the one that says most of this selection counts.
         can_tell: whether the teacher can tell relevant from not (the verdict of ``calibrate``).
+        dataset: its name, a slice of its own; none: no such slice.
 
     Raises:
         UsageError: a truth is given, and not what its judgements mean.
     """
     settings = settings or EstimateSettings()
     if truth is not None and settings.judged == "none":
-        raise UsageError("judgements are given, and not what they say of pairs that are not listed", "set judged: exhaustive or zeros")
+        raise UsageError(
+            "judgements are given, and not what they say of pairs that are not listed", "set judged: exhaustive, trusted_zeros or both"
+        )
     inputs = {
         "scored": _only(scored, "scored.parquet"),
         "decided": tuple(part.only("decisions.parquet", "rows.parquet") for part in decided),
@@ -87,6 +97,7 @@ def jobs(
         "estimates": settings.model_dump(mode="json"),
         "reviews": [_listed(review.labels) for review in reviews],
         "can_tell": can_tell,
+        "dataset": dataset,
     }
     given = {role: parts for role, parts in inputs.items() if parts}
     return [Job(index="all", inputs=given, settings=keyed, units=sum(part.file("scored.parquet").rows or 0 for part in scored))]
@@ -96,8 +107,12 @@ def run(work: Work, out: Output) -> None:
     """Write the tables of one selection.
 
     ``estimates.parquet`` (:data:`tasks.schema.ESTIMATES`), ``histogram.parquet``, ``suspects.parquet``, ``slices.parquet`` (yield and
-    hardness), ``suspect_zeros.parquet`` (explicit zeros that look relevant). Meta: estimates {estimator: [rate, low, high, pairs, note]},
-    yield, hardness, negatives, suspect_zeros, review_check (the teacher beside reviewed labels).
+    hardness), ``suspect_zeros.parquet`` (explicit zeros that look relevant). Where a review calibrates the teacher:
+    ``calibration.json`` (:class:`tasks.calibration.Calibration`) and ``reliability.parquet`` (:data:`tasks.schema.RELIABILITY`).
+
+    Meta: estimates {estimator: [rate, low, high, pairs, note]}, yield, hardness, negatives, suspect_zeros, zeros (how many there are),
+    first_zeros, review_check (the teacher beside reviewed labels), calibration (on a review: auc, brier, ece, verdict, positives, pairs,
+    source, kind; none: there is none).
     """
     settings = EstimateSettings.model_validate(work.job.settings["estimates"])
     given = _selected(work, settings)
@@ -107,38 +122,65 @@ def run(work: Work, out: Output) -> None:
     found = estimates(measured, probes)
     full = served(given.rows, settings.num_negatives, settings.stage_negatives)
     table = slices_table(given, full)
-    zeros = suspect_zeros(given.scored)
     out.table("estimates.parquet", pa.Table.from_pylist(found, ESTIMATES))
     out.table("histogram.parquet", histogram(given, settings.bins))
     labels = known(reviewed, given.scored.num_rows)
     out.table("suspects.parquet", suspects(given, measured.probability, labels, settings.suspects, measured.can_tell))
     out.table("slices.parquet", table)
-    out.table("suspect_zeros.parquet", zeros)
-    out.meta.update(estimates=headline(found), suspect_zeros=zeros.num_rows, negatives=int(given.emitted.sum()))
+    out.meta.update(estimates=headline(found), negatives=int(given.emitted.sum()))
+    _zeros(given, out)
     out.meta.update({"yield": None, "hardness": None})
     if table.num_rows:
         out.meta.update({"yield": table["served"][0].as_py(), "hardness": table["hardness"][0].as_py()})
-    out.meta["review_check"] = check(given, reviewed) if reviewed else None
+    design = next((one for one in found if one["estimator"] == "review_design"), None)
+    out.meta["review_check"] = list(checks(given, reviewed, measured.own, (design["low"], design["high"]) if design else None))
+    _calibration(measured.own, out)
     out.count(model_calls=0)
     work.report(given.scored.num_rows)
 
 
+def _zeros(given: Selected, out: Output) -> None:
+    scored = unreviewed(given.scored)
+    zeros = suspect_zeros(scored)
+    out.table("suspect_zeros.parquet", zeros)
+    first = zeros.slice(0, _ZEROS).select(["query_id", "doc_id", "dense_rank", "why"])
+    suspect, total = suspect_share(scored)
+    out.meta.update(suspect_zeros=suspect, zeros=total, first_zeros=[list(row.values()) for row in first.to_pylist()])
+
+
+def _calibration(own: OnReview | None, out: Output) -> None:
+    out.meta["calibration"] = own.facts if own is not None else None
+    if own is not None:
+        out.data(FILE, own.fitted.model_dump_json().encode())
+        out.table("reliability.parquet", reliability_table(own.fit))
+
+
 def _selected(work: Work, settings: EstimateSettings) -> Selected:
     sources = [str(source) for source in work.job.settings["sources"]]
-    wanted = {*COLUMNS, *SCORES, *(f"{source}_rank" for source in sources)}
+    wanted = {*COLUMNS, *SCORES, "provenance", *(f"{source}_rank" for source in sources)}
     first = work.job.inputs["scored"][0].file("scored.parquet")
     names = [name for name in pq.read_schema(local_file(work.storage, first)).names if name in wanted]
     scored = work.table("scored", "scored.parquet", names)
     if "evidence" in work.job.inputs:
         scored = scored.append_column("label_evidence", work.table("evidence", "features.parquet", ["label_evidence"])["label_evidence"])
+    queries = work.table("queries", "queries.parquet", _QUERIES)
+    name = str(work.job.settings["dataset"])
+    named = pa.repeat(name, queries.num_rows) if name else pa.nulls(queries.num_rows, pa.string())
     return selected(
         scored,
         sources,
         work.table("decided", "decisions.parquet", ["query_id", "doc_id", "decision", "reasons"]),
-        work.table("decided", "rows.parquet", _ROWS),
-        work.table("queries", "queries.parquet", ["query_id", "text", "language", "group"]),
+        _rows(work),
+        queries.append_column("dataset", named),
         settings.suspect_reasons,
     )
+
+
+def _rows(work: Work) -> pa.Table:
+    """The training rows of all parts, with the number of each."""
+    parts = work.job.inputs["decided"]
+    numbers = np.repeat(np.arange(len(parts)), [part.file("rows.parquet").rows or 0 for part in parts])
+    return work.table("decided", "rows.parquet", _ROWS).append_column("part", pa.array(numbers))
 
 
 def _reviews(work: Work, given: Selected) -> list[Reviewed]:

@@ -11,15 +11,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.truth.estimates import Middle, Planted, Row, Target, planted_rows, share_rows
-from tasks.truth.in_batch_rows import in_batch_rows
+from tasks.truth.in_batch_rows import Known, in_batch_rows
 from tasks.truth.intervals import Floats
-from tasks.truth.judged import judgements
+from tasks.truth.judged import judgements, unknown_zeros, unreviewed
+from tasks.truth.on_review import OnReview, on_review
 from tasks.truth.reviewed import Reviewed, probabilities, review_rows
 from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.settings import EstimateSettings, ReviewSettings, SurvivalSettings
 
+_QRELS = ["query_id", "doc_id", "relevance"]
 _LABELS_ONLY = "the teacher, calibrated on labels, not for counts"
 _RAW = "the teacher, not calibrated"
+_JUDGED = {
+    "exhaustive": "counted: every relevant document is judged; explicit zeros are unknown",
+    "trusted_zeros": "counted: only judged pairs, explicit zeros as not relevant",
+    "both": "counted: every relevant document is judged, explicit zeros as not relevant",
+}
+_OWN = {name: "; no unlabelled document is relevant, as declared" for name in ("exhaustive", "both")} | {"trusted_zeros": ""}
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Measured:
         selected: the selection.
         settings: of the stage.
         reviewed: a review of it, or none.
+        own: the teacher's calibration on that review, or none.
         qrels: query_id, doc_id, relevance: the judgements; none, unless some are declared.
         judged: (queries,) which of them are judged.
         outside: whether the judgements are others than the round's own labels.
@@ -41,6 +50,7 @@ class Measured:
     selected: Selected
     settings: EstimateSettings
     reviewed: Reviewed | None
+    own: OnReview | None
     qrels: pa.Table | None
     judged: Flags
     outside: bool
@@ -66,28 +76,38 @@ class Measured:
             reviewed: a review of it, or none.
             truth: qrels; none: the round's labels.
             queries: query_id of the judged ones; none: those of the qrels.
-            can_tell: whether the teacher can tell relevant from not.
+            can_tell: whether the teacher can tell relevant from not, by the labels; a review knows better.
         """
         qrels = None
         if settings.judged != "none":
-            own = selected.scored.select(["query_id", "doc_id", "relevance"])
+            # where zeros are unknown, what a reviewer called not relevant is as good as not listed: not relevant
+            own = (unreviewed(selected.scored) if settings.judged == "exhaustive" else selected.scored).select(_QRELS)
             qrels = truth if truth is not None else own.filter(own["relevance"].is_valid())
         judged = np.zeros(selected.queries.num_rows, dtype=bool)
         if qrels is not None:
             ids = (queries if queries is not None else qrels)["query_id"].combine_chunks()
             judged = np.asarray(pc.is_in(selected.queries["query_id"], value_set=ids).to_numpy(), dtype=bool)
+        own = on_review(selected, reviewed, ReviewSettings(level=settings.level))
+        if own is not None and own.fit.verdict != "unknown":
+            can_tell = own.fit.verdict == "can tell"
         if reviewed is not None:
             probability, source = probabilities(selected, reviewed, ReviewSettings(level=settings.level)), "the review"
         else:
             probability, source = selected.score("teacher_calibrated"), _LABELS_ONLY
-        return cls(selected, settings, reviewed, qrels, judged, truth is not None, probability, source, can_tell)
+        return cls(selected, settings, reviewed, own, qrels, judged, truth is not None, probability, source, can_tell)
 
     @property
     def relevant(self) -> pa.Table | None:
         """query_id, doc_id of relevant pairs, by exhaustive judgements; none without them."""
-        if self.qrels is None or self.settings.judged != "exhaustive":
+        if self.qrels is None or self.settings.judged not in ("exhaustive", "both"):
             return None
         return self.qrels.filter(pc.greater_equal(self.qrels["relevance"], self.settings.min_grade)).select(["query_id", "doc_id"])
+
+    @property
+    def unknown(self) -> pa.Table | None:
+        """query_id, doc_id of the pairs of which exhaustive judgements say nothing: zeros that are not trusted."""
+        kind = self.settings.judged
+        return None if self.qrels is None or kind == "none" else unknown_zeros(self.qrels, kind)
 
 
 def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
@@ -105,8 +125,8 @@ def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
     if given.reviewed is not None and given.reviewed.sure:
         rows += review_rows(given.selected, given.reviewed, ReviewSettings(level=given.settings.level))
     rows += _teacher(given)
-    for size in given.settings.batch_sizes:
-        rows += in_batch_rows(given.selected, size, given.relevant, given.judged, given.probability, given.source, given.settings.level)
+    known = Known(given.relevant, given.unknown, given.judged, given.probability, given.source)
+    rows += in_batch_rows(given.selected, known, given.settings)
     order = list(dict.fromkeys(one["estimator"] for one in rows))
     return sorted(rows, key=lambda one: order.index(one["estimator"]))
 
@@ -154,20 +174,26 @@ def _judged(given: Measured) -> list[Row]:
     size = selected.queries.num_rows
     top = np.bincount(place, flags(counted["relevant"]), size).astype(np.float64)
     bottom = np.bincount(place, minlength=size).astype(np.float64)
-    word = "every relevant document is judged" if kind == "exhaustive" else "only judged pairs count"
-    asides = "" if given.outside else "; no unlabelled document is relevant, as declared"
-    return share_rows(selected, "judged", top, bottom, given.settings.level, f"counted: {word}{asides if kind == 'exhaustive' else ''}")
+    return share_rows(selected, "judged", top, bottom, given.settings.level, _JUDGED[kind] + ("" if given.outside else _OWN[kind]))
 
 
 def _teacher(given: Measured) -> list[Row]:
     selected = given.selected
-    likely = selected.score("teacher_calibrated")
+    likely = selected.score("teacher_calibrated") if given.own is None else given.own.probability
     scored = selected.emitted & np.isfinite(likely)
     if not scored.any():
         return []
-    note = f"mean probability by {_LABELS_ONLY}: no count of relevant negatives"
+    note = f"mean probability by {_LABELS_ONLY}: no count of relevant negatives" if given.own is None else _by_review(given.own)
     missing = 1 - scored.sum() / selected.emitted.sum()
     note += f"; {missing:.0%} of the negatives have no score and are not in it" if missing > 0 else ""
     note += "; this teacher cannot tell relevant from not" if not given.can_tell else ""
     top, bottom = selected.by_query(np.nan_to_num(likely), scored), selected.by_query(1.0, scored)
     return share_rows(selected, "calibrated_teacher", top, bottom, given.settings.level, note)
+
+
+def _by_review(own: OnReview) -> str:
+    fitted = own.fitted
+    return (
+        f"mean probability by the teacher, calibrated on the review ({fitted.n_relevant} of {fitted.n} relevant), out of fold; "
+        "what the calibration may be off by is not in the interval"
+    )

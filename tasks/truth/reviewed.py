@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +12,8 @@ from tasks.sql import run
 from tasks.truth.estimates import Row, row
 from tasks.truth.frame import LABELS, RELEVANT, UNANSWERED, UNSURE, Frame, Sample, answered, only
 from tasks.truth.intervals import Codes, Floats, Interval
-from tasks.truth.reliability import reliability
 from tasks.truth.review import Leak, calibrated, leaks
-from tasks.truth.selected import Flags, Selected
+from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.settings import ReviewSettings
 
 LABELLED = pa.schema(
@@ -42,12 +40,13 @@ class Reviewed:
 
         Args:
             selected: the selection.
-            labels: :data:`LABELLED`; pairs that are no candidates of this round are left out.
+            labels: :data:`LABELLED`; pairs that are no candidates of this round, or planted positives, are left out.
             frame: training rows (query_id, doc_id, slot, label) of all recipes that the sample was drawn for; none: this selection's
                 negatives were all among them.
         """
         place = selected.find(labels)
-        labels, place = labels.filter(pa.array(place >= 0)), place[place >= 0]
+        free = (place >= 0) & ~flags(selected.scored["planted"])[place]
+        labels, place = labels.filter(pa.array(free)), place[free]
         marks = np.array([LABELS[label] for label in labels["label"].to_pylist()], dtype=np.int8)
         stratum, inclusion = labels["stratum"].to_numpy(), labels["inclusion"].to_numpy()
         within = selected.emitted.copy()
@@ -116,27 +115,6 @@ def review_rows(selected: Selected, reviewed: Reviewed, settings: ReviewSettings
         note = _note(leak, float(outside))
         yield row("review", one.name, one.value, _bounded(leak), leak.reviewed, queries, note)
         yield row("review_design", one.name, one.value, leak.design, leak.reviewed, queries, note)
-
-
-def check(selected: Selected, reviewed: Reviewed) -> dict[str, Any] | None:
-    """The teacher's calibrated scores beside the labels of this selection's reviewed negatives; none without both."""
-    sample = reviewed.answers
-    if sample is None:
-        return None
-    likely = selected.score("teacher_calibrated")[sample.rows]
-    use: Flags = reviewed.within[sample.rows] & np.isfinite(likely)
-    if not use.any():
-        return None
-    found = reliability(likely[use], sample.labels[use] == RELEVANT, 1 / sample.inclusion[use])
-    return {
-        "pairs": found.n,
-        "expected": found.expected,
-        "observed": found.observed,
-        "brier": found.brier,
-        "ece": found.ece,
-        "auc": found.auc,
-        "verdict": found.verdict,
-    }
 
 
 def known(reviewed: Reviewed | None, size: int) -> Codes:

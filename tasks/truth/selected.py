@@ -27,13 +27,14 @@ SCORES = (
     "positive_dense_score_min",
     "label_evidence",
 )
-COLUMNS = ("query_id", "doc_id", "relevance", "is_positive", "planted")
+COLUMNS = ("query_id", "doc_id", "relevance", "is_positive", "planted", "provenance")
 
 _QUERIES = """
 WITH found AS (
   SELECT query_id, count(*) FILTER (is_positive) AS positives, min(dense_rank) FILTER (is_positive) AS positive_rank
   FROM scored GROUP BY query_id)
-SELECT query_id, text, language, "group", positives, positive_rank FROM queries JOIN found USING (query_id) ORDER BY query_id"""
+SELECT query_id, text, language, "group", split, dataset, positives, positive_rank FROM queries JOIN found USING (query_id)
+ORDER BY query_id"""
 _USED = """
 WITH used AS (SELECT query_id, doc_id FROM rows WHERE slot > 0 AND label <= 0)
 SELECT _row FROM keys SEMI JOIN used USING (query_id, doc_id)"""
@@ -49,7 +50,7 @@ class SliceOf:
     """Some queries.
 
     Args:
-        name: all, language, length, positives or difficulty.
+        name: all, dataset, language, length, positives or difficulty.
         value: which of them.
         queries: (queries,) who is in it.
     """
@@ -65,8 +66,8 @@ class Selected:
 
     Args:
         scored: n rows: :data:`COLUMNS` and :data:`SCORES`.
-        rows: the training rows, in their order: stage, query_id, positive_id, slot, doc_id, label.
-        queries: query_id (sorted), text, language, group, positives, positive_rank of the queries that have candidates.
+        rows: the training rows: part (its number), stage, epoch, row_no, query_id, positive_id, slot, doc_id, label.
+        queries: query_id (sorted), text, language, group, split, dataset, positives, positive_rank of the queries that have candidates.
         query: (n,) place of each candidate's query among them.
         retrieved: (n,) some source found it.
         emitted: (n,) it is a negative in a training row.
@@ -142,16 +143,18 @@ def selected(
     """Put a selection together.
 
     Args:
-        scored: at least :data:`COLUMNS` and ``<source>_rank``; what is missing of :data:`SCORES` is NULL.
+        scored: at least :data:`COLUMNS` and ``<source>_rank``; what is missing of :data:`SCORES` is NULL, and provenance.
         sources: the round's.
         decisions: query_id, doc_id, decision, reasons.
-        rows: of all partitions, in their order.
-        queries: :data:`tasks.schema.QUERIES`, at least query_id, text, language, group.
+        rows: of all partitions, in their order, with the number of each as ``part``.
+        queries: :data:`tasks.schema.QUERIES`, at least query_id, text, language, group, split; and dataset.
         reasons: of rejections that mean: probably relevant.
     """
     retrieved = np.zeros(scored.num_rows, dtype=bool)
     for source in sources:
         retrieved |= scored[f"{source}_rank"].is_valid().to_numpy()
+    if "provenance" not in scored.column_names:
+        scored = scored.append_column("provenance", pa.nulls(scored.num_rows, pa.string()))
     for name in SCORES:
         if name not in scored.column_names:
             scored = scored.append_column(name, pa.nulls(scored.num_rows, pa.float32()))

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from tasks.models.train_settings import TrainSettings
 from tasks.settings import Settings
 
 
@@ -27,6 +28,7 @@ class ReviewSettings(Settings):
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
     calibration: Literal["platt", "isotonic"] = Field("platt", description="Fitted on the review, out of fold by query.")
     folds: int = Field(5, ge=2, le=50, description="Folds of the calibration.")
+    calibrate_from: int = Field(30, ge=2, description="Sure answers from which the teacher is calibrated on the review.")
     prior_weight: float = Field(
         4.0, ge=0, description="The variance that the calibrated scores predict weighs as much as so many leaks seen."
     )
@@ -56,9 +58,10 @@ class SurvivalSettings(Settings):
 class EstimateSettings(Settings):
     """How one selection is measured."""
 
-    judged: Literal["none", "exhaustive", "zeros"] = Field(
+    judged: Literal["none", "exhaustive", "trusted_zeros", "both"] = Field(
         "none",
-        description="What the judgements say: exhaustive: what is not listed is not relevant; zeros: listed pairs of grade 0 are not.",
+        description="What the judgements say: exhaustive: what is not listed is not relevant; trusted_zeros: what is listed with grade 0 "
+        "is not. A zero that is not trusted is unknown.",
     )
     min_grade: int = Field(1, description="The relevance from which a document is relevant.")
     num_negatives: int = Field(5, ge=0, description="Negatives that a training row should have.")
@@ -66,5 +69,9 @@ class EstimateSettings(Settings):
     suspect_reasons: tuple[str, ...] = Field((), description="Reasons of rejections that mean: probably relevant.")
     suspects: int = Field(200, ge=0, description="Negatives to list as most likely to be relevant.")
     bins: int = Field(40, ge=1, le=1000, description="Bins of the histograms.")
-    batch_sizes: tuple[int, ...] = Field((32,), description="Rows a batch, for the in-batch rate; each 2 or more.")
+    batch_sizes: tuple[int, ...] = Field(
+        (TrainSettings.model_fields["batch_size"].default,), description="Rows a batch, for the in-batch rate; each 2 or more."
+    )
+    batch_seed: int = Field(TrainSettings.model_fields["seed"].default, ge=0, description="Of the rows' order, as the training's.")
+    stages: tuple[str, ...] = Field((), description="Training stages in order; none: as they come.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")

@@ -43,6 +43,9 @@ def measure(
     truth: Part | None = None,
     reviews: Sequence[Review] = (),
     can_tell: bool = True,
+    dataset: str = "",
 ) -> StageManifest:
     """The false negatives of one selection: stage ``measure``, one part. See :func:`tasks.truth.measure.jobs`."""
-    return _measure(context, measuring.jobs(scored, decided, queries, sources, settings, probes, evidence, truth, reviews, can_tell))
+    return _measure(
+        context, measuring.jobs(scored, decided, queries, sources, settings, probes, evidence, truth, reviews, can_tell, dataset)
+    )

@@ -11,6 +11,8 @@ q3     c (4th)   d (0.55), e (0.4, a judged zero), a (0.75), c
 import pyarrow as pa
 
 from tasks import schema
+from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, publish_evaluation, publish_training
+from tasks.audit.promotions import publish_promotion
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round
 from tasks.select.stage import usage
 from tests.audit.world import World, stage
@@ -55,9 +57,32 @@ def library(world: World) -> list[RoundRecord]:
     careful = careful.model_copy(update={"measures": _measure(world, "s2")})
     first = _round(world, "c1", scored, (top, careful)).model_copy(update={"roles": {"calibrate": _calibrate(world)}})
     later = {*POSITIVES, ("q1", "b")}
+    promoted = {"query_id": "q1", "doc_id": "b", "score": 3.5, "signals": ["label_evidence", "teacher"], "teacher_probability": 0.97}
+    publish_promotion(world.storage, "toy", 1, "c1", {}, pa.Table.from_pylist([promoted], schema.PROMOTIONS))
+    _train_and_measure(world)
     again = _selection(world, "s3", "top", TOP_AGAIN, later)
-    second = _round(world, "c2", _scored(world, "c2", later), (again,))
+    second = _round(world, "c2", _scored(world, "c2", later), (again,)).model_copy(update={"staleness": _staleness(world)})
     return [publish_round(world.storage, record) for record in (first, second)]
+
+
+def _train_and_measure(world):
+    """The base model and what was trained from it on round 1."""
+    trained = TrainingRecord(
+        dataset="toy",
+        round=1,
+        recipe="top",
+        selection_id="s1",
+        train=StageRef(stage="train-retriever", key="t1"),
+        base="before",
+        model="after",
+        path="/models/after",
+        facts={"steps": 4, "samples": 200, "seconds": 3.0},
+    )
+    publish_training(world.storage, trained)
+    for model, value in (("before", 0.5), ("after", 0.75)):
+        measured = {"mean": value, "low": value - 0.125, "high": value + 0.125}
+        own = {"model": model, "path": f"/models/{model}", "split": "dev", "queries": 3, "measures": {"nDCG@10": measured}}
+        publish_evaluation(world.storage, EvaluationRecord(dataset="toy", round=1, evaluate=StageRef(stage="evaluate", key=model), **own))
 
 
 def _round(world, candidates, scored, selections) -> RoundRecord:
@@ -82,6 +107,7 @@ def _scored(world, key, positives) -> StageRef:
             "relevance": 1 if (query, doc) in positives else None,
             "is_positive": (query, doc) in positives,
             "planted": False,
+            "provenance": "promoted" if positives - POSITIVES and (query, doc) == ("q1", "b") else None,
             "dense_rank": rank,
             "dense_score": 1 - (rank or 9) / 10,
             "teacher_sigmoid": teacher,
@@ -174,6 +200,12 @@ _SLICES = [
     {"slice": by, "value_of_slice": value, "queries": queries, "served": served, "negatives": 6, "hardness": 0.5, "small": queries < 30}
     for by, value, queries, served in [("all", "", 40, 0.875), ("language", "de", 8, 0.5), ("language", "en", 32, 0.96875)]
 ]
+_ZEROS = [{"query_id": "q3", "doc_id": "e", "dense_rank": 2, "dense_score": 0.8, "best_positive": 0.6, "why": "rank, above positives"}]
+_CHECKS = {
+    "s1": [{"calibration": "held-out labels", "expected": 1.5, "brier": 0.25}, {"calibration": "review", "expected": 1.25, "brier": 0.125}],
+    "s2": [{"calibration": "held-out labels", "expected": 0.5, "brier": 0.0625}],
+}
+_CHECKED = {"pairs": 6, "emitted": 6.0, "observed": 1.5, "low": 0.75, "high": 3.0, "ece": 0.125, "auc": 0.75, "verdict": "can tell"}
 _HISTOGRAM = [
     {"score": "dense_score", "kind": kind, "low": low, "high": low + 0.5, "pairs": pairs}
     for kind, low, pairs in [("negative", 0.0, 1), ("negative", 0.5, 5), ("positive", 0.5, 3)]
@@ -196,9 +228,30 @@ def _measure(world, selection) -> StageRef:
         "estimates.parquet": pa.Table.from_pylist(_ESTIMATES[selection], schema=schema.ESTIMATES),
         "histogram.parquet": pa.Table.from_pylist(_HISTOGRAM, schema=schema.HISTOGRAM),
         "suspects.parquet": pa.Table.from_pylist(suspects),
+        "suspect_zeros.parquet": pa.Table.from_pylist(_ZEROS),
         **({"slices.parquet": pa.Table.from_pylist(_SLICES)} if selection == "s1" else {}),
     }
-    return stage(world.storage, "measure", f"measure-{selection}", tables)
+    meta = {"review_check": [{**_CHECKED, **check} for check in _CHECKS[selection]]}
+    return stage(world.storage, "measure", f"measure-{selection}", tables, meta)
+
+
+def _staleness(world) -> StageRef:
+    """Of top in round 1 under round 2, after one training of 100 steps."""
+    named = {"from_round": 1, "selection_id": "s1", "recipe": "top", "age": 1, "steps": 100, "level": 0.95, "queries": 2, "negatives": 4}
+    values = {  # measure: trained, control, each now and at first; a control of 0.5 that stays has no half-life
+        "loss_share": (0.25, 0.5, 0.5, 0.5),
+        "easy_share": (0.75, 0.5, 0.25, 0.5),
+        "overlap": (0.875, 1.0, 0.75, 1.0),
+    }
+    rows = []
+    for measure, (trained, first, control, control_first) in values.items():
+        floor = 0.9375 if measure == "overlap" else None
+        for cohort, value, began in (("trained", trained, first), ("control", control, control_first)):
+            told = {"value": value, "low": value - 0.125, "high": value + 0.125, "at_first": began, "agreement_floor": floor}
+            rows.append({**named, "cohort": cohort, "measure": measure, **told})
+    rows += [{**named, "cohort": "trained", "measure": measure, "value": 1.0} for measure in ("retired", "newly_hard", "gone")]
+    table = pa.Table.from_pylist([{name: row.get(name) for name in schema.STALENESS.names} for row in rows], schema=schema.STALENESS)
+    return stage(world.storage, "staleness-summary", "staleness-2", {"summary.parquet": table})
 
 
 def _calibrate(world) -> StageRef:

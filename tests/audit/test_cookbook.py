@@ -65,6 +65,14 @@ EXPECTED = {
         ("toy", 1, "careful", 1, "top", 3, (1 / 3 + 1 / 2 + 1 / 2) / 3, 3 / 4),  # c of b c d; c of c f; d of d a
         ("toy", 1, "top", 2, "top", 3, (1 / 3 + 1 + 1) / 3, 5 / 6),
     ],
+    "How stale negatives have become": [
+        # half of the loss share at first is lost, nothing of the control's: all of it memorised
+        ("toy", 1, 2, "top", 0.5, 0.25, 0.5, 0.5, 0.5, 0.75, 0.875, 0.9375, 1, 1),
+    ],
+    "When to mine again": [
+        ("toy", 1, "top", "trained", 0.5, 0.25, 1.0, 100.0, 2),
+        ("toy", 1, "top", "control", 0.5, 0.5, None, None, 2),
+    ],
     "What changed between rounds": [
         ("toy", 2, "top", "negative", "positive", 1),  # b of q1
         ("toy", 2, "top", "not_drawn", "negative", 1),  # d of q1 in its place
@@ -88,16 +96,29 @@ EXPECTED = {
         ("toy", 1, "top", 1, 1),
         ("toy", 2, "top", 1, 1),
     ],
-    "Judged zeros that rank high": [("toy", number, "q3", "e", 2, 0.4) for number in (1, 2)],
+    "Judged zeros that rank high": [("toy", 1, "q3", "e", "rank, above positives", 2, 0.4)],  # round 2 has no measures
+    "What the teacher expects, and what reviewers found": [
+        ("toy", 1, "careful", "held-out labels", 6, 0.5, 1.5, 0.75, 3.0, 0.0625),
+        ("toy", 1, "top", "held-out labels", 6, 1.5, 1.5, 0.75, 3.0, 0.25),
+        ("toy", 1, "top", "review", 6, 1.25, 1.5, 0.75, 3.0, 0.125),
+    ],
     "Where the negatives come from": [("toy", 1, "careful", 4, 0), ("toy", 1, "top", 5, 1), ("toy", 2, "top", 5, 1)],
     "How scores are distributed": [
         ("toy", 1, recipe, *rest)
         for recipe in ("careful", "top")
         for rest in [("negative", 0.0, 0.5, 1), ("negative", 0.5, 1.0, 5), ("positive", 0.5, 1.0, 3)]
     ],
+    "Labels that are not the source's own": [("toy", 2, "promoted", 1, 1)],
+    "What was promoted, by which signals": [("toy", 1, 1, ["label_evidence", "teacher"], 1, 1, True)],
+    "Promoted pairs that a later round doubts": [("toy", 1, "q1", "b", 0.97, 2, 0.97)],
+    "Which checkpoint ranks best": [
+        ("toy", "dev", "nDCG@10", 0.75, 0.625, 0.875, 1, "top", 4),
+        ("toy", "dev", "nDCG@10", 0.5, 0.375, 0.625, None, None, None),
+    ],
+    "What training cost": [("toy", 1, "retriever", "top", 4, 3.0, 15.0)],
     "What a round cost": [  # 1.5 s: 3 shared, scored, a feature, 2 selections, 2 measures, calibration; then scored and one selection
         ("toy", 1, 15.0, 4 + 12, 1.0),
-        ("toy", 2, 3.0, 12, 1.0),
+        ("toy", 2, 4.5, 12, 1.0),  # and staleness
     ],
     "What the caches saved": [
         ("toy", 1, "embed-documents", 4, 1, 1 / 5),

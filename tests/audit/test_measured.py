@@ -85,11 +85,20 @@ def test_a_query_without_positives_or_negatives_and_a_planted_document_above(wor
 def test_what_nobody_measured_is_empty(world):
     world.both()
     build_audit(world.storage)
-    for table in ("false_negatives", "calibration", "hardness", "slices", "suspected", "hubs", "staleness", "suspects(1, 9)"):
+    for table in (
+        "false_negatives",
+        "calibration",
+        "hardness",
+        "slices",
+        "suspected",
+        "hubs",
+        "suspect_zeros",
+        "review_check",
+        "staleness",
+        "suspects(1, 9)",
+    ):
         assert ask(world, f"SELECT count(*) FROM {table}") == [(0,)]
-    assert ask(world, "SELECT typeof(first_loss_share) FROM (FROM staleness UNION ALL BY NAME SELECT 0.5 AS first_loss_share)") == [
-        ("DOUBLE",)
-    ]
+    assert ask(world, "SELECT typeof(at_first) FROM (FROM staleness UNION ALL BY NAME SELECT 0.5 AS at_first)") == [("DOUBLE",)]
 
 
 def test_a_measure_whose_files_are_gone_leaves_its_tables_empty(world):
@@ -131,3 +140,17 @@ def test_publishing_again_keeps_what_is_not_given_anew(world):
     measured = stage(world.storage, "measure", "measure-new", {})
     newer = bare.selections[0].model_copy(update={"measures": measured})
     assert publish_round(world.storage, bare.model_copy(update={"selections": (newer,)})).selection("s1").measures == measured
+
+
+def test_a_calibration_on_a_review_stands_beside_the_one_on_labels(world):
+    first, _ = library(world)
+    bins = pa.Table.from_pylist([{"bin": 0, "predicted": 0.25, "observed": 0.5, "pairs": 40, "weight": 1.0}], schema.RELIABILITY)
+    fit = {"source": "review", "verdict": "can tell", "auc": 0.75, "brier": 0.125, "ece": 0.25, "pairs": 40}
+    ref = stage(world.storage, "measure", "reviewed", {"reliability.parquet": bins}, {"calibration": fit})
+    labels = {"auc": 0.5, "brier": 0.5, "ece": 0.5, "verdict": "cannot tell", "source": "held-out labels, uncalibrated for counts"}
+    old = stage(world.storage, "calibrate", "labels", {"reliability.parquet": bins}, labels)
+    again = tuple(one.model_copy(update={"measures": ref}) for one in first.selections)
+    publish_round(world.storage, first.model_copy(update={"selections": again, "roles": {"calibrate": old}}))
+    build_audit(world.storage)
+    found = ask(world, "SELECT source, verdict, auc, observed, pairs FROM calibration ORDER BY source")  # one row a fit, not a selection
+    assert found == [("held-out labels, uncalibrated for counts", "cannot tell", 0.5, 0.5, 40), ("review", "can tell", 0.75, 0.5, 40)]

@@ -81,6 +81,7 @@ def test_every_stage_resolves_to_a_function_of_its_folder():
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",
         "feature-clusters", "feature-answers", "feature-context", "feature-duplicates-clusters", "feature-duplicates", "feature-size",
         "feature-rank-weights-fit", "feature-rank-weights", "label-means", "label-stars", "feature-evidence",
+        "staleness", "staleness-summary", "evaluate-teacher",
     }  # fmt: skip
     for stage in known.values():
         assert callable(stage.resolve())

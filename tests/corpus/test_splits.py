@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
-from tasks.corpus.splits import SPLITS, Splits, check_splits, draw_splits
+from tasks.corpus.settings import SPLITS, Splits
+from tasks.corpus.splits import check_splits, draw_splits
 from tasks.errors import InputError
 from tasks.folds import Fold, group_draws, in_fold
 

@@ -64,7 +64,7 @@ def test_a_round_from_run_yaml_to_sql(hardmine, collection, cross_encoder):
     assert other["recipe"] == "nv-retriever"
     assert "rocketqa*" in hardmine("rounds")[0], "another recipe does not replace the published one"
     cosine = "{rules: [{kind: near_duplicate_cosine, on_null: keep}], needs: {sources: {dense: 30}}}"
-    assert "was mined without" in hardmine("select", "small/1", "--recipe", cosine, code=2)[1]
+    assert "the round has none" in hardmine("select", "small/1", "--recipe", cosine, code=2)[1]
     failed = hardmine("sql", "SELECT 1", "--format", "csv", "--out", "nowhere/x.csv", code=1)[1]
     assert "nowhere/x.csv" in failed
     assert "Traceback" not in failed

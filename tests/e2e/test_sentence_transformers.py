@@ -5,8 +5,8 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
-from flows.mine import mine_round, shard_settings
-from flows.selection import run_selection
+from flows.mine import mine_round
+from flows.selection import run_selection, shard_settings
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_table
 from tasks.runner.inline import InlineExecutor

@@ -12,9 +12,9 @@ from tasks.errors import InputError, UsageError
 from tasks.evaluate.intervals import compare, intervals, resampled_means
 from tasks.evaluate.search import Block, search
 from tasks.evaluate.settings import EvaluateSettings
-from tasks.evaluate.stage import METRICS, STAGE, jobs
+from tasks.evaluate.stage import METRICS, SLICES, STAGE, jobs
 from tasks.runner.runner import run_job
-from tasks.schema import DOCS, QRELS, QUERIES
+from tasks.schema import DOCS, QRELS, QUERIES, scored
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.storage import open_storage
@@ -96,6 +96,32 @@ def test_by_hand(site):
     means = {name: each["mean"] for name, each in meta["measures"].items()}
     assert means == pytest.approx({"nDCG@3": (2 * gain / (2 + gain) + 1) / 3, "MRR@3": 0.5, "Recall@2": 0.5}, abs=1e-6)
     assert all(each["low"] <= each["mean"] <= each["high"] for each in meta["measures"].values())
+
+
+def test_slices_by_hand(site):
+    """MRR@3 of a, b, c: 0.5, 1, 0. Positives: two, one, one. By the round: a's best is at rank 1, b's at 7 (planted), c's unknown."""
+    ranks = [("a", "d1", 1, True, False), ("a", "d3", 9, True, False), ("b", "d0", 7, False, True), ("b", "d1", 1, False, False)]
+    names = ("query_id", "doc_id", "dense_rank", "is_positive", "planted")
+    table = scored(["dense"])
+    rows = [dict(zip(names, rank, strict=True)) for rank in ranks]
+    parts = [site.part("scored", "q0000", [("scored", rows, table)])]
+    (job,) = jobs(*site.world(), settings(measures=("MRR@3",)), scored=parts, dataset="toy")
+    done = run_job(site.storage.root, STAGE, job, lambda _: None)
+    found = read_table(site.storage, done.file("slices.parquet"))
+    assert found.schema.equals(SLICES)
+    means = {(row["slice"], row["value_of_slice"]): (row["mean"], row["queries"]) for row in found.to_pylist()}
+    assert means == {
+        ("all", ""): (0.5, 3), ("dataset", "toy"): (0.5, 3), ("length", "unknown"): (0.5, 3),
+        ("positives", "1"): (0.5, 2), ("positives", "2–4"): (0.5, 1),
+        ("difficulty", "rank 1"): (0.5, 1), ("difficulty", "rank 6–20"): (1.0, 1), ("difficulty", "not retrieved"): (0.0, 1),
+    }  # fmt: skip
+    first = found.to_pylist()[0]
+    assert first["slice"] == "all" and first["small"] and first["measure"] == "MRR@3"
+    assert {name: round(first[name], 6) for name in ("mean", "low", "high")} == done.meta["measures"]["MRR@3"]
+    # without a round's table nothing is said of difficulty, and without a name there is no slice of the dataset
+    (job,) = jobs(*site.world(), settings(measures=("MRR@3",)))
+    plain = read_table(site.storage, run_job(site.storage.root, STAGE, job, lambda _: None).file("slices.parquet"))
+    assert set(plain["slice"].to_pylist()) == {"all", "length", "positives"}
 
 
 def test_grades_under_the_least_positive_one_do_not_count(site):

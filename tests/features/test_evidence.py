@@ -11,11 +11,16 @@ from tests.retrieve.build import context
 EAST, WEST, NORTH, SOUTH = (1, 0), (-1, 0), (0, 1), (0, -1)
 
 
-def evidence(tmp_path, docs, queries, labels, parts=1, pairs=None):
+def evidence(tmp_path, docs, queries, labels, parts=1, pairs=None, promoted=()):
     """Documents and queries as name: vector; every document is a candidate of every query; labels: (query, document)."""
     setting = context(tmp_path)
     rows = [
-        {"query_id": query, "doc_id": doc, "is_positive": (query, doc) in labels}
+        {
+            "query_id": query,
+            "doc_id": doc,
+            "is_positive": (query, doc) in labels,
+            "provenance": "promoted" if (query, doc) in promoted else None,
+        }
         for query in sorted(queries)
         for doc in sorted(docs)
         if pairs is None or (query, doc) in pairs
@@ -69,6 +74,20 @@ def test_no_document_has_a_second_label(tmp_path):
     found = evidence(tmp_path, docs, {"q": EAST, "r": WEST}, {("q", "p")})
     # overall = 1 (the pair p, q); n: -1 and -1, mean -1; spread of n (0 + 1) / 1 = 1
     assert of_query(found, "q") == {"p": None, "n": -1.0, "x": 0.0, "y": 0.0}
+
+
+def test_promoted_positives_are_no_evidence(tmp_path):
+    """With them in the stars and among the positives all else is as without them; they have none themselves, as positives have none."""
+    docs = {"a": EAST, "b": NORTH, "c": WEST, "d": SOUTH}
+    queries = {"e1": EAST, "e2": EAST, "w1": WEST, "w2": WEST}
+    own = {("e1", "a"), ("e2", "b"), ("w1", "c"), ("w2", "d")}
+    more = {("e1", "b"), ("w1", "b")}
+    plain = evidence(tmp_path / "plain", docs, queries, own)
+    found = evidence(tmp_path / "more", docs, queries, own | more, promoted=more)
+    assert {pair: value for pair, value in found.items() if pair not in more} == {
+        pair: value for pair, value in plain.items() if pair not in more
+    }
+    assert [found[pair] for pair in sorted(more)] == [None, None]
 
 
 def test_spread_draws_small_stars_to_the_mean_and_has_a_floor():

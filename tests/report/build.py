@@ -216,7 +216,7 @@ def calibration():
         "method": "isotonic",
         "source": "Fitted on held-out labelled pairs against sampled negatives, so uncalibrated for counts.",
         "reviewed": [
-            {"recipe": "hardmine", "expected": 8.4, "reviewed": 10, "low": 5.1, "high": 17.9, "pairs": 300},
+            {"recipe": "hardmine", "calibration": "review", "expected": 8.4, "reviewed": 10, "low": 5.1, "high": 17.9, "pairs": 300},
             {"recipe": "top", "expected": 99.0, "reviewed": 91, "low": 77.0, "high": 106.0, "pairs": 300},
         ],
     }
@@ -311,6 +311,8 @@ def full(**changes):
             )
             for at in range(3)
         ],
+        "zeros": [example(700 + at, "open a file", "Open a file.", "Open a file and read it.", 0.9 - at / 100) for at in range(2)],
+        "zero_count": 14,
         "hubs": [
             {"doc_id": f"pkg.base.run_{at}", "uses": 212 - 9 * at, "queries": 180 - 8 * at, "title": "run", "text": TEXT * (at % 4 + 1)}
             for at in range(20)

@@ -22,6 +22,7 @@ SECTIONS = {
     "slices": "Slices",
     "hardest": "Hardest negatives",
     "suspicious": "Most suspicious negatives",
+    "zeros": "Suspect zeros",
     "hubs": "Documents used most",
     "cost": "Cost",
     "staleness": "Staleness",
@@ -67,7 +68,7 @@ def test_a_full_report_is_whole_and_has_every_section(page):
 def test_an_empty_report_says_in_each_section_why():
     text = render_report(empty())
     found = check(text)
-    shown = [name for name in SECTIONS if name != "staleness"]  # of the rounds to come: not even named without data
+    shown = [name for name in SECTIONS if name not in ("staleness", "zeros")]  # not even named without data
     assert [each for each in found.ids if each in SECTIONS] == shown
     for name in shown:
         assert section(text, name).count('<p class="none"') == 1
@@ -75,7 +76,7 @@ def test_an_empty_report_says_in_each_section_why():
     assert "svg" not in found.tags
 
 
-@pytest.mark.parametrize("name", [name for name in SECTIONS if name not in ("staleness", "settings")])
+@pytest.mark.parametrize("name", [name for name in SECTIONS if name not in ("staleness", "zeros", "settings")])
 def test_one_section_is_missing(name):
     field = FIELDS.get(name, name)
     left_out = None if field in ("comparison", "calibration", "yields") else ()

@@ -196,3 +196,33 @@ def test_planted_positives_are_candidates_that_no_longer_count_as_positives(tmp_
     assert planted == {pair for pair, fold in folds.items() if fold < 50 and pair[0] == "q0"} and 0 < len(planted) < 20
     assert all(row["relevance"] == 1 and not row["is_positive"] for row in table if row["planted"])
     assert part.meta["planted"] == len(planted) and part.meta["positives"] == 21 - len(planted)
+
+
+def test_only_labels_of_the_source_are_planted(tmp_path):
+    """q0 has d00 … d03: own labels of fold 0 and 7, promoted ones of fold 14 and 21; d04 is a reviewed zero.
+
+    Below 50, d00 is hidden and d01 stays: without provenance d03 would have stayed, and all others been hidden.
+    """
+    setting = context(tmp_path, 1)
+    docs, queries, _, vectors = material()
+    qrels = [("q0", f"d{number:02d}", int(number < 4)) for number in range(5)]
+    data = dataset(setting.storage, docs, queries, qrels, 1, 1, vectors, np.float32)
+    table = read_table(setting.storage, data.queries[0].file("qrels.parquet"))
+    names = pa.array([None, None, "promoted", "promoted", "reviewed"])
+    table = table.set_column(table.column_names.index("provenance"), "provenance", names)
+    asked = read_table(setting.storage, data.queries[0].file("queries.parquet"))
+    labelled = [commit(setting.storage, "queries", "q0000", {"queries.parquet": asked, "qrels.parquet": table})]
+    settings = RetrieveSettings.model_validate({"dense": {"top_k": 3}, "bm25": None})
+    found = {"dense": run(setting, dense.STAGE, dense.jobs(settings.dense, data.embed_documents, data.embed_queries))}
+    jobs = candidates.jobs(settings, data.documents, labelled, data.embed_documents, data.embed_queries, found, 1, seed=0, planted=0.5)
+    (part,) = run(setting, candidates.STAGE, jobs)
+    rows = read_table(setting.storage, part.file("candidates.parquet")).to_pylist()
+    told = {row["doc_id"]: (row["provenance"], row["is_positive"], row["planted"]) for row in rows if row["relevance"] is not None}
+    assert told == {
+        "d00": (None, False, True),
+        "d01": (None, True, False),
+        "d02": ("promoted", True, False),
+        "d03": ("promoted", True, False),
+        "d04": ("reviewed", False, False),
+    }
+    assert {row["provenance"] for row in rows if row["relevance"] is None} == {None}

@@ -1,13 +1,14 @@
 import pyarrow as pa
 import pytest
 
-from tasks.review.sample import SAMPLE, Origin, Stratum
+from tasks.review.sample import SAMPLE, Drawn, Origin, Stratum
 
 
 @pytest.fixture
 def origin():
     strata = (Stratum(number=0, size=10, draws=2), Stratum(number=1, size=2, draws=1))
-    return Origin(dataset="tiny", round=3, candidate_set_id="abc", seed=7, budget=3, strata=strata)
+    drawn = tuple(Drawn(selection_id=f"id-{name}", recipe=name, key=f"key-{name}") for name in ("a", "b"))
+    return Origin(dataset="tiny", round=3, candidate_set_id="abc", seed=7, budget=3, strata=strata, selections=drawn)
 
 
 @pytest.fixture

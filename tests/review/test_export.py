@@ -57,6 +57,9 @@ def test_the_manifest_holds_the_draw(sample, origin, tmp_path):
     assert content["origin"] == {
         "dataset": "tiny", "round": 3, "candidate_set_id": "abc", "seed": 7, "budget": 3,
         "strata": [{"number": 0, "size": 10, "draws": 2}, {"number": 1, "size": 2, "draws": 1}],
+        "selections": [
+            {"selection_id": "id-a", "recipe": "a", "key": "key-a"}, {"selection_id": "id-b", "recipe": "b", "key": "key-b"},
+        ],
     }  # fmt: skip
     assert content["pairs"][1] == {
         "pair": pair_id(origin, "q1", "d2"), "query_id": "q1", "doc_id": "d2", "stratum": 1, "inclusion": 0.5,
@@ -69,6 +72,24 @@ def test_the_manifest_holds_the_draw(sample, origin, tmp_path):
     (tmp_path / "r.review.json").write_text("{}")
     with pytest.raises(InputError, match="no manifest of a review"):
         load_manifest(tmp_path / "r.review.json")
+
+
+def test_which_selections_it_was_drawn_from_is_sealed_too(sample, origin, tmp_path):
+    export_review(sample, origin, tmp_path / "r.csv")
+    content = json.loads((tmp_path / "r.review.json").read_text())
+    content["origin"]["selections"][0]["key"] = "another"
+    (tmp_path / "r.review.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="was changed since the export"):
+        load_manifest(tmp_path / "r.review.json")
+
+
+def test_a_manifest_from_before_selections_were_listed(sample, origin, tmp_path):
+    pairs = manifest_of(sample, origin).pairs
+    stated = origin.model_dump(mode="json", exclude={"selections"})
+    seal = digest("review", stated, [one.model_dump(mode="json") for one in sorted(pairs, key=lambda one: one.pair)])
+    text = json.dumps({"origin": stated, "pairs": [one.model_dump(mode="json") for one in pairs], "checksum": seal})
+    (tmp_path / "r.review.json").write_text(text)
+    assert load_manifest(tmp_path / "r.review.json").origin.selections == ()
 
 
 def test_a_manifest_is_found_beside_the_file(sample, origin, tmp_path):

@@ -3,8 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tasks.errors import InputError
-from tasks.review.labels import Answer
-from tasks.review.records import combined, label_table, publish_review, read_reviews, review_manifests
+from tasks.review.export import export_review
+from tasks.review.labels import Answer, read_labels
+from tasks.review.records import combined, label_table, publish_review, read_reviews, review_manifests, sure_labels
 from tasks.review.sample import manifest_of
 from tasks.store.storage import open_storage
 
@@ -63,6 +64,33 @@ def test_reviews_of_several_exports_stand_side_by_side(storage, sample, origin):
     ]
     assert read_reviews(storage, "another") == []
     assert combined([]).num_rows == 0
+
+
+def test_a_corrected_file_replaces_the_labels_of_its_pairs(storage, sample, origin, tmp_path):
+    manifest = export_review(sample, origin, tmp_path / "r.csv")
+    first, second, third = (one.pair for one in manifest.pairs)
+
+    def imported(text):
+        (tmp_path / "r.csv").write_text(f"pair,label\n{text}")
+        return publish_review(storage, manifest, read_labels([tmp_path / "r.csv"], manifest))
+
+    imported(f"{first},relevant\n{second},not\n{third},not\n")
+    assert sure_labels(storage, "tiny").to_pylist() == [
+        {"query_id": "-q2", "doc_id": "@d1", "relevant": False},
+        {"query_id": "q1", "doc_id": "d1", "relevant": True},
+        {"query_id": "q1", "doc_id": "d2", "relevant": False},
+    ]
+    after = imported(f"{first},not\n{second},unsure\n{third},\n")  # an empty cell leaves what was said before
+    assert label_table(after).select(["doc_id", "label", "reviewers"]).to_pylist() == [
+        {"doc_id": "d1", "label": "not", "reviewers": 1},
+        {"doc_id": "d2", "label": "unsure", "reviewers": 1},
+        {"doc_id": "@d1", "label": "not", "reviewers": 1},
+    ]
+    assert sure_labels(storage, "tiny").to_pylist() == [  # unsure takes a label back
+        {"query_id": "-q2", "doc_id": "@d1", "relevant": False},
+        {"query_id": "q1", "doc_id": "d1", "relevant": False},
+    ]
+    assert sure_labels(storage, "another").num_rows == 0
 
 
 def test_importers_at_once_lose_nothing(storage, manifest):

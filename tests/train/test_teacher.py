@@ -68,7 +68,7 @@ def world(storage):
         for n in range(len(WORDS)):
             for d in range(len(WORDS)):
                 mine = d == n
-                place = (f"q{number}{n:02d}", f"d{d:02d}", n, 0, d, 1 if mine else None, mine, False)
+                place = (f"q{number}{n:02d}", f"d{d:02d}", n, 0, d, 1 if mine else None, mine, False, None)
                 rows.append((*place, input_hash("", f"q{number}{n}"), input_hash("", f"{d}"), d + 1, 0.5))
         tables.append(write(storage, "candidates", f"q000{number}", "candidates.parquet", rows, candidates_schema(["dense"])))
     return tables, queries, docs
@@ -157,6 +157,15 @@ def test_what_is_in_the_key(storage, world, body):
     assert key(settings(body)) == key(settings(body))
     assert key(settings(body)) != key(settings(body, seed=1))
     assert key(settings(body)) != key(settings(body).model_copy(update={"prompt": "q: "}))
+
+
+def test_several_teachers_where_they_cost_little_against_the_scoring(storage, world, body):
+    given = settings(body, folds="auto")
+    trained = jobs(storage, *world, given, ["dense"])[0].units * 8 / 2  # full batches of 8 an epoch, two epochs: about the pairs
+    enough = int(2 * 3 * 3 * 2 * trained) + 400  # 3 teachers, a step as dear as 3 passes, 2 epochs, half of the scoring
+    assert [job.index for job in jobs(storage, *world, given, ["dense"], enough)] == ["teacher.0", "teacher.1", "teacher.2"]
+    assert [job.index for job in jobs(storage, *world, given, ["dense"], 100)] == ["teacher"]
+    assert [job.index for job in jobs(storage, *world, settings(body, folds=2), ["dense"], 0)] == ["teacher.0", "teacher.1"]
 
 
 def test_random_documents_are_trained_on_and_not_measured(storage, world, body):

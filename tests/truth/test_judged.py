@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import InputError
-from tasks.truth.judged import judged, suspect_share, suspect_zeros
+from tasks.truth.judged import judged, suspect_share, suspect_zeros, unknown_zeros
 
 QRELS = pa.table(
     {
@@ -16,14 +16,22 @@ NEGATIVES = pa.table({"query_id": ["q1", "q1", "q1", "q2", "q9"], "doc_id": ["b"
 
 def test_exhaustive():
     # q9 is not judged; of (q1, b) (q1, c) (q1, x) (q2, b) only the first is relevant
-    found = judged(NEGATIVES, QRELS, "exhaustive", "top")
+    found = judged(NEGATIVES, QRELS, "both", "top")
     assert (found.emitted, found.judged, found.relevant, found.queries) == (4, 4, 1, 2)
     assert found.rate.estimate == 0.25
+    # (q1, c) is an explicit zero: unknown, unless zeros are trusted
+    found = judged(NEGATIVES, QRELS, "exhaustive", "top")
+    assert (found.emitted, found.judged, found.relevant, found.queries) == (4, 3, 1, 2)
+    assert unknown_zeros(QRELS, "exhaustive").to_pylist() == [{"query_id": "q1", "doc_id": "c"}, {"query_id": "q3", "doc_id": "a"}]
+    assert unknown_zeros(QRELS, "both").num_rows == unknown_zeros(QRELS, "trusted_zeros").num_rows == 0
+    # from grade 0 on all is relevant: (q1, b) and (q1, c), of four
+    everything = judged(NEGATIVES, QRELS, "exhaustive", "top", min_grade=0)
+    assert (everything.judged, everything.relevant) == (4, 2)
 
 
 def test_zeros_count_only_what_is_listed():
     # (q1, b) and (q1, c) are listed
-    found = judged(NEGATIVES, QRELS, "zeros", "top")
+    found = judged(NEGATIVES, QRELS, "trusted_zeros", "top")
     assert (found.emitted, found.judged, found.relevant, found.rate.estimate) == (4, 2, 1, 0.5)
 
 
@@ -42,7 +50,7 @@ def test_nothing_judged():
     with pytest.raises(InputError, match="'top' is judged"):
         judged(NEGATIVES.slice(4), QRELS, "exhaustive", "top")
     with pytest.raises(InputError, match="is judged"):
-        judged(NEGATIVES.slice(2), QRELS, "zeros", "top")
+        judged(NEGATIVES.slice(2), QRELS, "trusted_zeros", "top")
 
 
 def scored(*rows):

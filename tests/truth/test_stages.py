@@ -229,7 +229,7 @@ class World:
 class Outcome:
     def __init__(self, storage, part):
         self.part, self.meta = part, part.meta
-        self.tables = {file.name.split(".")[0]: read_table(storage, file) for file in part.files}
+        self.tables = {file.name.split(".")[0]: read_table(storage, file) for file in part.files if file.name.endswith("parquet")}
         self.rows = self.tables["estimates"].to_pylist()
 
     def rate(self, estimator, name="all", value=""):
@@ -298,8 +298,12 @@ def test_a_truth_gives_counts(tmp_path):
     """
     world = World(tmp_path)
     truth = world.qrels(("q1", "d1", 1), ("q2", "d3", 2), ("q1", "p1", 1), ("q2", "p2", 1), ("q1", "p2", 1), ("q2", "d2", 0))
-    found = world.measure(settings={"judged": "exhaustive"}, truth=truth)
+    found = world.measure(settings={"judged": "both"}, truth=truth)
     assert (found.rate("judged")["rate"], found.rate("judged")["pairs"], found.rate("judged")["queries"]) == (0.25, 4, 2)
+    # (q2, d2) is an explicit zero: if zeros are not trusted it is unknown, and 1 of 3 is relevant
+    unsure = world.measure(settings={"judged": "exhaustive"}, truth=truth)
+    assert (unsure.rate("judged")["rate"], unsure.rate("judged")["pairs"]) == (pytest.approx(1 / 3), 3)
+    assert "explicit zeros are unknown" in unsure.rate("judged")["note"]
     leak = found.rate("planted")
     assert leak["rate"] == 0.25 and leak["note"] == "survival × 1.00 unlabelled relevant a query (judged) ÷ 2.00 emitted"
     assert [found.rate(name, "batch_size", "2")["rate"] for name in ("in_batch_pairs", "in_batch_rows")] == [0.5, 0.5]
@@ -322,7 +326,7 @@ def test_only_judged_queries_count(tmp_path):
 def test_trusted_zeros(tmp_path):
     """(q1, d1) is judged 0 and (q1, d3) 1: one of two. Without a middle term there is no leak by planted positives."""
     world = World(tmp_path)
-    found = world.measure(settings={"judged": "zeros"}, truth=world.qrels(("q1", "d1", 0), ("q1", "d3", 1)))
+    found = world.measure(settings={"judged": "trusted_zeros"}, truth=world.qrels(("q1", "d1", 0), ("q1", "d3", 1)))
     assert (found.rate("judged")["rate"], found.rate("judged")["pairs"]) == (0.5, 2)
     assert "planted" not in found.estimators
 
@@ -332,7 +336,7 @@ def test_declared_labels_of_the_round_itself(tmp_path):
     world = World(tmp_path)
     exhaustive = world.measure(settings={"judged": "exhaustive"}).rate("judged")
     assert (exhaustive["rate"], exhaustive["pairs"]) == (0.0, 4) and "as declared" in exhaustive["note"]
-    assert "judged" not in world.measure(settings={"judged": "zeros"}).estimators
+    assert "judged" not in world.measure(settings={"judged": "trusted_zeros"}).estimators
 
 
 def test_judgements_must_say_what_they_mean(tmp_path):
@@ -377,8 +381,11 @@ def test_a_census_is_exact(tmp_path):
         assert row["note"] == "1 of 4 reviewed are relevant"
     assert "(by the review's calibration) ÷ 2.00 emitted" in found.rate("planted")["note"]
     # the teacher expects 1.1 of the four, one is relevant: (0.6² + 0.1² + 0.4² + 0.2²) / 4
-    check = found.meta["review_check"]
+    (check,) = found.meta["review_check"]
     assert (check["expected"], check["observed"], check["brier"]) == pytest.approx((1.1, 1.0, (0.36 + 0.01 + 0.16 + 0.04) / 4))
+    assert (check["calibration"], check["pairs"], check["emitted"]) == ("held-out labels", 4, 4.0)
+    assert (check["low"], check["high"]) == pytest.approx((1.0, 1.0))  # a census
+    assert found.meta["calibration"] is None and "not for counts" in found.rate("calibrated_teacher")["note"]  # four are too few
     # reviewed as relevant comes first, as not relevant is left out
     assert found.tables["suspects"].select(["query_id", "doc_id", "basis"]).to_pylist() == [
         {"query_id": "q1", "doc_id": "d1", "basis": "review"}
@@ -414,7 +421,58 @@ def test_a_review_without_answers_changes_nothing(tmp_path):
     world = World(tmp_path)
     found = world.measure(reviews=[Review(reviewed(("q1", "d1", None), ("q9", "d1", "relevant")))])
     assert "review" not in found.estimators and "planted" not in found.estimators
-    assert found.meta["review_check"] is None
+    assert found.meta["review_check"] == []
+
+
+def test_a_review_calibrates_the_teacher(tmp_path):
+    """Twenty queries, d1 (logit 3) and d3 (logit 1) each, all reviewed: 15 and 5 are relevant, so 20 of 40 whatever the labels said.
+
+    A planted pair that somebody reviewed does not count. On labels the teacher expects 20 × 0.4 + 20 × 0.1 = 10.
+    """
+    world = World(tmp_path, hidden=["d2"] * 20)
+    names = [f"q{number:02d}" for number in range(1, 21)]
+    answers = [(name, "d1", "relevant" if at < 15 else "not") for at, name in enumerate(names)]
+    answers += [(name, "d3", "relevant" if at < 5 else "not") for at, name in enumerate(names)]
+    found = world.measure(reviews=[Review(reviewed(*answers, ("q01", "d2", "not")))])
+    teacher = found.rate("calibrated_teacher")
+    assert teacher["rate"] == pytest.approx(0.5, abs=0.03) and teacher["pairs"] == 40
+    assert "calibrated on the review (20 of 40 relevant), out of fold" in teacher["note"] and "no count" not in teacher["note"]
+    kept = found.meta["calibration"]
+    assert (kept["source"], kept["pairs"], kept["positives"], kept["kind"], kept["verdict"]) == ("review", 40, 20, "platt", "can tell")
+    assert kept["auc"] == pytest.approx((15 * 15 + (15 * 5 + 5 * 15) / 2) / 400)  # 15 of 20 at logit 3, 5 of 20 at logit 1
+    labels, review = found.meta["review_check"]
+    assert (labels["calibration"], labels["expected"], labels["observed"]) == ("held-out labels", pytest.approx(10), 20)
+    assert (review["calibration"], review["observed"], review["low"], review["high"]) == ("review", 20, 20, 20)  # a census
+    assert review["expected"] == pytest.approx(20, abs=1.2) and review["brier"] < labels["brier"]
+    assert sum(found.tables["reliability"]["pairs"].to_pylist()) == 40
+    assert fitted(world.context, found.part).gives_counts
+    # with fewer answers the calibration on labels stays
+    assert "not for counts" in world.measure(reviews=[Review(reviewed(*answers[:29]))]).rate("calibrated_teacher")["note"]
+
+
+def test_the_dataset_is_a_slice(tmp_path):
+    found = World(tmp_path).measure(dataset="toy")
+    assert found.rate("calibrated_teacher", "dataset", "toy")["rate"] == found.rate("calibrated_teacher")["rate"]
+    assert next(row for row in found.tables["slices"].to_pylist() if row["slice"] == "dataset")["value_of_slice"] == "toy"
+
+
+def test_in_batch_rates_by_slice(tmp_path):
+    """Of the pairs (q1, pq2) and (q2, pq1) the first is relevant; q2 speaks another language."""
+    world = World(tmp_path)
+    queries = [{"query_id": "q2", "text": "two words", "language": "de"}]
+    world.queries[1] = world.part("queries", {"queries.parquet": tabled(queries, QUERIES)}, 1)
+    found = world.measure(settings={"judged": "exhaustive"}, truth=world.qrels(("q1", "p2", 1), ("q2", "d3", 1)))
+    shares = {value: found.rate("in_batch_rows", "language", value) for value in ("en", "de")}
+    assert [shares[value]["rate"] for value in ("en", "de")] == [1.0, 0.0] and shares["en"]["small"]
+    assert shares["en"]["note"].startswith("batches of 2; ")
+
+
+def test_unknown_zeros_are_in_no_batch_rate(tmp_path):
+    """q2's positive is an explicit zero of q1: with zeros that are not trusted only (q2, p1) is left of two pairs."""
+    world = World(tmp_path)
+    truth = world.qrels(("q1", "p2", 0), ("q1", "p1", 1), ("q2", "p2", 1))
+    for kind, pairs in (("exhaustive", 1), ("both", 2)):
+        assert world.measure(settings={"judged": kind}, truth=truth).rate("in_batch_pairs", "batch_size", "2")["pairs"] == pairs
 
 
 def test_histogram_kinds(tmp_path):
@@ -481,13 +539,28 @@ def test_yield_by_slice(tmp_path):
     }  # fmt: skip
 
 
+def test_what_a_reviewer_called_not_relevant_is_no_suspect_zero(tmp_path):
+    change = {("q1", "d1"): {"relevance": 0, "provenance": "reviewed"}}
+    found = World(tmp_path, change=change).measure()
+    assert (found.meta["suspect_zeros"], found.meta["zeros"]) == (0, 0)
+
+
+def test_a_reviewed_zero_may_be_a_negative_and_is_judged(tmp_path):
+    """(q1, d1) is a reviewed zero among the four negatives: known to be not relevant, by zeros or as not listed."""
+    world = World(tmp_path, change={("q1", "d1"): {"relevance": 0, "provenance": "reviewed"}})
+    for kind, pairs in (("trusted_zeros", 1), ("both", 4), ("exhaustive", 4)):
+        row = world.measure(settings={"judged": kind}).rate("judged")
+        assert (row["rate"], row["pairs"]) == (0.0, pairs)
+
+
 def test_suspect_zeros_are_told(tmp_path):
     """An explicit zero at rank 2 of q1: it is no negative, and looks relevant."""
     found = World(tmp_path, change={("q1", "d1"): {"relevance": 0}}).measure()
     assert found.tables["suspect_zeros"].select(["query_id", "doc_id", "why"]).to_pylist() == [
         {"query_id": "q1", "doc_id": "d1", "why": "rank"}
     ]
-    assert found.meta["suspect_zeros"] == 1
+    assert (found.meta["suspect_zeros"], found.meta["zeros"]) == (1, 1)
+    assert found.meta["first_zeros"] == [["q1", "d1", 2, "rank"]]
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path):

@@ -1,0 +1,1 @@
+"""The flows that a Prefect server runs: each a form in its UI."""

@@ -1,0 +1,126 @@
+"""What a run leaves in the UI: a table, a summary with plots, a link to the report."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import escape
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from flows.report import report
+from flows.results import MineResult, SelectionResult
+from flows.stored import measured
+from flows.summary import REASONS
+from tasks.audit.records import RoundRecord
+from tasks.report.pictures import bars_picture, histograms, scores_picture
+from tasks.runner.runner import Context
+from tasks.store.storage import Storage
+
+REPORTS_URL = "HARDMINE_REPORTS_URL"  # where the reports of the root HARDMINE_REPORTS_ROOT are served
+REPORTS_ROOT = "HARDMINE_REPORTS_ROOT"
+_WORDS = {
+    "review": "false negatives, by review",
+    "judged": "false negatives, judged",
+    "planted": "false negatives, by planted positives",
+    "calibrated_teacher": "false negatives, by the teacher",
+    "planted_survival": "planted positives that it would emit",
+    "planted_survival_weighted": "planted positives that it would emit, weighted",
+}
+_SWEEP = 200  # queries of the report's sweeps
+_REASONS = 8
+
+
+def artifact_key(kind: str, dataset: str) -> str:
+    """A key that Prefect takes: lower-case letters, digits and dashes.
+
+    >>> artifact_key("round", "Cran_field")
+    'round-cran-field'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", f"{kind}-{dataset}".lower()).strip("-")
+
+
+def publish_artifacts(context: Context, record: RoundRecord, result: MineResult, with_report: bool) -> None:
+    """Table, summary and, if asked for, the report of a round."""
+    description = f"Round {result.round}"
+    rows = [row for one in result.selections for row in selection_rows(one)]
+    create_table_artifact(table=rows, key=artifact_key("round", result.dataset), description=description)
+    text = summary(context.storage, record, result)
+    create_markdown_artifact(markdown=text, key=artifact_key("summary", result.dataset), description=description)
+    if with_report:
+        link_report(context, record, [])
+
+
+def selection_rows(selection: SelectionResult) -> list[dict[str, Any]]:
+    """A selection as rows of a table: decisions, then reasons."""
+    decided = [("decision", name, count) for name, count in selection.decisions.items()]
+    rejected = [("rejected because", REASONS.get(name, name.replace("_", " ")), count) for name, count in selection.reasons.items()]
+    return [{"recipe": selection.recipe, "what": what, "name": name, "candidates": count} for what, name, count in (*decided, *rejected)]
+
+
+def summary(storage: Storage, record: RoundRecord, result: MineResult) -> str:
+    """The round on a page of Markdown, its plots as PNG data URIs (the UI drops inline SVG)."""
+    chosen = result.selection
+    seconds = sum(stage.seconds for stage in result.stages)
+    facts = {
+        "documents": f"{result.documents:,}",
+        "queries": f"{result.queries:,}",
+        "negatives": f"{chosen.decisions.get('negative', 0):,}",
+        "model calls in this run": f"{sum(stage.model_calls for stage in result.stages):,}",
+        "computing": f"{seconds:,.1f} s",
+    }
+    lines = [f"## Round {result.round}, recipe {chosen.recipe}", "", *_table(("fact", "value"), facts.items()), ""]
+    lines += ["### False negatives", "", *_estimates(result.selections), ""]
+    lines += [f"> {_plain(note)}\n" for note in result.notes]
+    reasons = {REASONS.get(name, name.replace("_", " ")): count for name, count in list(chosen.reasons.items())[:_REASONS]}
+    if reasons:
+        lines += [f"![why candidates were rejected]({bars_picture('Why candidates were rejected', reasons)})", ""]
+    table = measured(storage, record.selection(chosen.selection_id), "histogram.parquet")
+    if table is not None:
+        lines += [f"![scores by decision]({scores_picture(one)})" for one in histograms(table)]
+    lines += ["", "### Training files", "", *(f"- **{name}** `{folder}`" for name, folder in chosen.shards.items())]
+    return "\n".join(lines)
+
+
+def link_report(context: Context, record: RoundRecord, beside: Sequence[str | dict[str, Any]]) -> str:
+    """Write the HTML report under the root and link it.
+
+    Returns:
+        Where it is.
+    """
+    name = f"reports/{record.dataset}-r{record.number}.html"
+    local = report(context, record, context.storage.scratch() / f"{record.dataset}-r{record.number}.html", beside, None, _SWEEP)
+    context.storage.put_bytes(name, local.read_bytes())
+    place = f"{context.storage.root}/{name}"
+    link = place if "://" in place else Path(place).as_uri()
+    if os.environ.get(REPORTS_URL) and os.environ.get(REPORTS_ROOT) == context.storage.root:
+        link = f"{os.environ[REPORTS_URL]}/{Path(name).name}"
+    create_link_artifact(
+        link=link, link_text=f"Report of round {record.dataset}/{record.number}", key=artifact_key("report", record.dataset)
+    )
+    return place
+
+
+def _estimates(selections: Sequence[SelectionResult]) -> list[str]:
+    rows = []
+    for one in selections:
+        for name, (rate, low, high, pairs, _) in (one.measures.get("estimates") or {}).items():
+            if rate is not None:
+                words = _WORDS.get(name, name.replace("_", " "))
+                rows.append((one.recipe, words, f"{100 * rate:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %", f"{pairs:,}"))
+    if not rows:
+        return ["No estimate: there are no judgements, no teacher, no review and no planted positive."]
+    return _table(("recipe", "share", "estimate", "interval", "pairs"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    written = [f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows]
+    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *written]
+
+
+def _plain(text: str) -> str:
+    """Names are the user's: nothing in them is markup."""
+    return str(escape(text)).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,70 @@
+"""Where a deployed run works: its root, its cluster, one run a dataset at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from flows.deployed.forms import Place
+from flows.progress import ArtifactProgress
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
+from tasks.store.storage import open_storage
+
+ROOT = "HARDMINE_ROOT"
+_LEASE = 60.0  # seconds after which a dead run's place in the queue is free
+
+
+def root_of(place: Place) -> str:
+    """The run's root: absolute where it is a folder."""
+    root = place.root or os.environ.get(ROOT, "") or "./mining"
+    return root if "://" in root else str(Path(root).expanduser().resolve())
+
+
+def limit_name(dataset: str) -> str:
+    """The global concurrency limit that runs of a dataset share."""
+    return f"hardmine-{dataset}"
+
+
+def ensure_limit(dataset: str, limit: int = 1) -> None:
+    """Make the dataset's limit, unless it is there: whoever raised it keeps it."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name(limit_name(dataset))
+        except ObjectNotFound:
+            try:
+                client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=limit_name(dataset), limit=limit))
+            except ObjectAlreadyExists:
+                return
+
+
+@contextmanager
+def turn(dataset: str) -> Iterator[None]:
+    """Wait until no other run works on the dataset; later runs wait in turn."""
+    ensure_limit(dataset)
+    get_run_logger().info("waiting for the turn of dataset %s (limit %s)", dataset, limit_name(dataset))
+    with concurrency(limit_name(dataset), occupy=1, lease_duration=_LEASE):
+        yield
+
+
+@contextmanager
+def stages(root: str) -> Iterator[Context]:
+    """Storage and progress artifacts for work that runs in this process."""
+    with ArtifactProgress() as progress:
+        yield Context(open_storage(root), lambda: InlineExecutor(2), progress)
+
+
+def rename(name: str) -> None:
+    """Call the present run so, as in ``mine-cranfield-r2``."""
+    if flow_run.id:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(flow_run.id, name=name)

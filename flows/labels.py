@@ -1,0 +1,39 @@
+"""Labels besides the user's own that the next round of a dataset takes: reviews, then promotions."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tasks.audit.promotions import promotion_manifests, standing_pairs
+from tasks.corpus.reviewed import labels_source
+from tasks.corpus.settings import DatasetSettings
+from tasks.corpus.sources import Source
+from tasks.review.records import review_manifests, sure_labels
+from tasks.schema import PROMOTED, REVIEWED
+from tasks.sql import run
+from tasks.store.storage import Storage
+
+_LABELS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevant", pa.bool_())])
+_STANDING = """
+SELECT query_id, doc_id, true AS relevant FROM promoted
+ANTI JOIN (SELECT query_id, doc_id FROM reviewed WHERE NOT relevant) USING (query_id, doc_id) ORDER BY query_id, doc_id"""
+
+
+def further_labels(storage: Storage, settings: DatasetSettings) -> list[Source]:
+    """The sources to read after the user's own; a promoted pair that reviewers call not relevant is in none.
+
+    Args:
+        storage: the root.
+        settings: of the dataset; ``reviews`` and ``promoted`` say what is taken.
+    """
+    is_reviewed, is_promoted = bool(review_manifests(storage, settings.name)), bool(promotion_manifests(storage, settings.name))
+    if not (is_reviewed or (settings.promoted and is_promoted)):
+        return []
+    nothing = _LABELS.empty_table()
+    reviewed = sure_labels(storage, settings.name) if is_reviewed else nothing
+    promoted = nothing
+    if settings.promoted and is_promoted:
+        promoted = run(_STANDING, {"promoted": standing_pairs(storage, settings.name), "reviewed": reviewed})
+    given = {REVIEWED: reviewed if settings.reviews else nothing, PROMOTED: promoted}
+    found = [labels_source(labels, provenance, settings, storage.scratch()) for provenance, labels in given.items()]
+    return [source for source in found if source is not None]

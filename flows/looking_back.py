@@ -1,0 +1,148 @@
+"""Which earlier selections a round's checkpoint looks at, and what is known of the checkpoints between. Wiring only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
+from tasks.errors import StorageError
+from tasks.staleness.card import CardFacts, card_facts
+from tasks.staleness.stage import Checkpoint, Earlier
+from tasks.store.manifest import Part, read_stage
+from tasks.store.storage import Storage
+
+_ROLES = ("queries", "query_vectors", "documents", "document_vectors", "scored")
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What there is to look at.
+
+    Args:
+        earlier: selections, the newest round first; within it the published one.
+        own: their rounds' own checkpoints, by number.
+        skipped: rounds that are left out, and why.
+    """
+
+    earlier: list[Earlier]
+    own: dict[int, Checkpoint]
+    skipped: dict[int, str]
+
+
+def rounds_before(now: RoundRecord, rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
+    """A dataset's rounds before this one, in order; all others, where this one is not published yet."""
+    ordered = sorted((each for each in rounds if each.dataset == now.dataset), key=lambda each: each.number)
+    own = [each.number for each in ordered if each.candidate_set_id == now.candidate_set_id]
+    return [each for each in ordered if not own or each.number < own[0]]
+
+
+def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], seed_overlap: float) -> Looked:
+    """Of each earlier round under another checkpoint its published selection, and those of the recipe that ``now`` publishes.
+
+    Args:
+        storage: the root.
+        now: the later round.
+        before: earlier rounds, in order.
+        seed_overlap: part of the floor; see :class:`tasks.staleness.settings.StalenessSettings`.
+    """
+    here = model_of(storage, now)
+    models = {record.number: model_of(storage, record) for record in before}
+    looked = Looked([], {}, {})
+    for record in reversed(before):
+        if models[record.number] == here:
+            looked.skipped[record.number] = "mined with the same checkpoint"
+            continue
+        later = {models[each.number]: each for each in reversed(before) if each.number > record.number}
+        trainings = [each for model, each in {**later, here: now}.items() if model != models[record.number]]
+        floor = _recall(storage, record) * _recall(storage, now) * seed_overlap
+        try:
+            checkpoint = checkpoint_of(storage, record)
+            found = [_earlier(storage, now, record, each, checkpoint, trainings, floor) for each in _wanted(now, record)]
+        except StorageError:
+            looked.skipped[record.number] = "its files are gone"
+            continue
+        looked.earlier.extend(found)
+        looked.own[record.number] = checkpoint
+    return looked
+
+
+def checkpoint_of(storage: Storage, record: RoundRecord) -> Checkpoint:
+    """A round's corpus and vectors.
+
+    Raises:
+        StorageError: some of its files are gone.
+    """
+    if any(role not in record.roles for role in _ROLES):
+        raise StorageError(f"round {record.number} of {record.dataset!r} does not say which stages it read", "mine it again")
+    return Checkpoint(**{role: _parts(storage, record.roles[role]) for role in _ROLES})
+
+
+def model_of(storage: Storage, record: RoundRecord) -> tuple[str, ...]:
+    """What a round's vectors were made by: the fingerprints of both sides, or keys of the vectors where those are not recorded."""
+    found = []
+    for role in ("query_vectors", "document_vectors"):
+        reference = record.roles.get(role)
+        manifest = read_stage(storage, reference.stage, reference.key, check_files=False) if reference else None
+        named = {str(part.meta["model"]) for part in manifest.parts if "model" in part.meta} if manifest else set()
+        found.append(named.pop() if len(named) == 1 else reference.key if reference else f"round {record.number}")
+    return tuple(found)
+
+
+def card_of(record: RoundRecord) -> CardFacts:
+    """What the card of a round's checkpoint says, where that is a folder of this machine."""
+    path = Path(str((record.settings.get("model") or {}).get("path", ""))) / "README.md"
+    try:
+        return card_facts(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return CardFacts()
+
+
+def _earlier(
+    storage: Storage,
+    now: RoundRecord,
+    record: RoundRecord,
+    selection: SelectionRecord,
+    checkpoint: Checkpoint,
+    trainings: Sequence[RoundRecord],
+    floor: float,
+) -> Earlier:
+    steps = [card_of(each).steps for each in trainings]
+    known = [each for each in steps if each is not None]
+    follower = next((each for each in now.selections if each.recipe == selection.recipe), now.selection())
+    return Earlier(
+        round=record.number,
+        recipe=selection.recipe,
+        selection_id=selection.selection_id,
+        select=_parts(storage, selection.select),
+        scored=checkpoint.scored,
+        documents=checkpoint.documents,
+        emitted=_parts(storage, follower.select),
+        age=len(trainings),
+        steps=sum(known) if len(known) == len(steps) else None,
+        floor=round(floor, 6),
+    )
+
+
+def _wanted(now: RoundRecord, record: RoundRecord) -> list[SelectionRecord]:
+    published = now.selection().recipe
+    found = [each for each in record.selections if each.selection_id == record.selection_id or each.recipe == published]
+    return sorted(found, key=lambda each: each.selection_id != record.selection_id)
+
+
+def _recall(storage: Storage, record: RoundRecord) -> float:
+    """Recall of a round's dense search against the exact one: 1 for flat indexes, as measured for others; weighted by documents."""
+    references = [each for each in record.stages if each.stage == "retrieve-dense"]
+    manifest = read_stage(storage, references[-1].stage, references[-1].key, check_files=False) if references else None
+    parts = manifest.parts if manifest else ()
+    weights = [max(1, int(part.meta.get("rows", 1))) for part in parts]
+    recalls = [float(part.meta.get("recall", 1.0)) for part in parts]
+    return sum(weight * recall for weight, recall in zip(weights, recalls, strict=True)) / sum(weights) if parts else 1.0
+
+
+def _parts(storage: Storage, reference: StageRef) -> tuple[Part, ...]:
+    manifest = read_stage(storage, reference.stage, reference.key)
+    if manifest is None:
+        raise StorageError(f"{storage.root}: files of stage {reference.stage} are gone", "mine the round again: what is there is reused")
+    return manifest.parts

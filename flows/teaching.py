@@ -1,0 +1,90 @@
+"""Train a teacher by itself: a cross-encoder from a dataset's own labels, measured on queries that it was not trained on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.checks import check_models
+from flows.round import ScoredRound, mine_candidates, prepare_dataset
+from flows.settings import MineSettings
+from tasks.corpus.splits import check_splits
+from tasks.errors import UsageError
+from tasks.evaluate.task import evaluate_teacher
+from tasks.models.fingerprint import folder_digest
+from tasks.models.materialise import materialise
+from tasks.runner.runner import Context
+from tasks.store.manifest import StageManifest
+
+Figures = dict[str, dict[str, float]]
+
+
+class Taught(BaseModel):
+    """A teacher, and how good it is.
+
+    Args:
+        models: folders of the teachers: several where each leaves a fold of the queries out.
+        fingerprints: of the same.
+        facts: pairs, AUC and loss on held-out query groups before and after; the mean over folds.
+        split: queries on which its ranking was measured; empty: there are none.
+        queries: how many.
+        measures: of the candidates in the teacher's order.
+        gain: the same less those in the retriever's order.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    dataset: str
+    models: tuple[str, ...]
+    fingerprints: tuple[str, ...]
+    facts: dict[str, Any]
+    split: str = ""
+    queries: int = 0
+    measures: Figures = {}
+    gain: Figures = {}
+
+
+def teach(settings: MineSettings, context: Context, target: Path | None = None) -> Taught:
+    """Retrieve, train the teacher, score, and measure its ranking. A round that is mined with these settings finds it all in the cache.
+
+    Args:
+        settings: of a run with ``teacher.train``.
+        context: storage, executor, progress.
+        target: a new or empty folder for the teacher.
+
+    Raises:
+        UsageError: no teacher is to be trained, several are and one folder is given, or the folder is not empty.
+    """
+    if settings.teacher is None or settings.teacher.train is None:
+        raise UsageError("the run trains no teacher", "set teacher: {train: {}}")
+    if target is not None and target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
+    check_models(settings)
+    scored = mine_candidates(context, settings, prepare_dataset(context, settings), ())
+    trained = next(manifest for manifest in scored.stages if manifest.stage == "train-teacher")
+    folders = [materialise(context.storage, part) for part in trained.parts]
+    if target is not None:
+        if len(folders) > 1:
+            raise UsageError(
+                f"{len(folders)} teachers were trained, one a fold", "set teacher.train.folds: 0 for a single one, or leave out --out"
+            )
+        shutil.copytree(folders[0], target, dirs_exist_ok=True)
+    measured = _measured(settings, context, scored)
+    meta = measured.parts[0].meta if measured else {}
+    return Taught(
+        dataset=settings.dataset.name,
+        models=tuple(str(target or folder) for folder in folders),
+        fingerprints=tuple(folder_digest(folder) for folder in folders),
+        facts=dict(scored.teacher_facts),
+        **{name: meta[name] for name in ("split", "queries", "measures", "gain") if name in meta},
+    )
+
+
+def _measured(settings: MineSettings, context: Context, scored: ScoredRound) -> StageManifest | None:
+    """The ranking of held-out queries; none where no query is held out by a split."""
+    counts = check_splits(context.storage, scored.dataset.queries, scored.dataset.name)
+    if not counts.get(settings.evaluate.split.lower()):
+        return None
+    return evaluate_teacher(context, scored.table.parts, scored.dataset.queries, settings.evaluate, settings.dataset.positive_min_grade)

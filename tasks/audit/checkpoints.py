@@ -1,0 +1,127 @@
+"""Checkpoints as records: what was trained on which round, and what each measured on held-out queries; behind one pointer a dataset."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.audit.records import StageRef
+from tasks.store.keys import digest
+from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.storage import Storage
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TrainingRecord(_Record):
+    """One training of a retriever, or of a teacher.
+
+    Args:
+        dataset: name.
+        round: whose rows it was trained on.
+        kind: retriever or teacher.
+        recipe: of the selection; empty for a teacher.
+        selection_id: the same.
+        train: the stage.
+        base: fingerprint of the model that it started from.
+        model: fingerprint of the checkpoint.
+        path: where it lay when it was recorded.
+        created: when (UTC).
+        facts: steps, samples, seconds and the like.
+    """
+
+    dataset: str
+    round: int
+    kind: str = "retriever"
+    recipe: str = ""
+    selection_id: str = ""
+    train: StageRef
+    base: str
+    model: str
+    path: str
+    created: str = ""
+    facts: dict[str, Any] = {}
+
+
+class EvaluationRecord(_Record):
+    """One checkpoint on one split.
+
+    Args:
+        dataset: name.
+        round: whose documents and queries were ranked.
+        model: fingerprint of the checkpoint.
+        path: where it lay when it was recorded.
+        split: queries that it was measured on.
+        qrels: checksum of the judgements, where they are not the dataset's own.
+        evaluate: the stage.
+        queries: how many.
+        measures: mean, low, high by measure.
+        created: when (UTC).
+    """
+
+    dataset: str
+    round: int
+    model: str
+    path: str
+    split: str
+    qrels: str = ""
+    evaluate: StageRef
+    queries: int
+    measures: dict[str, dict[str, float]]
+    created: str = ""
+
+
+Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
+
+
+def publish_training(storage: Storage, record: TrainingRecord) -> TrainingRecord:
+    """Keep what was trained; the same training again changes nothing."""
+    found = next((one for one in read_trainings(storage, record.dataset) if (one.train, one.round) == (record.train, record.round)), None)
+    return found or _publish(storage, "trained", record)
+
+
+def publish_evaluation(storage: Storage, record: EvaluationRecord) -> EvaluationRecord:
+    """Keep what was measured; the same measurement again changes nothing."""
+    same = (one for one in read_evaluations(storage, record.dataset) if (one.evaluate, one.model) == (record.evaluate, record.model))
+    return next(same, None) or _publish(storage, "evaluated", record)
+
+
+def read_trainings(storage: Storage, dataset: str) -> list[TrainingRecord]:
+    """All trainings of a dataset, in the order in which they were recorded."""
+    return [TrainingRecord.model_validate_json(storage.read_bytes(name)) for name in _names(storage, dataset, "trained")]
+
+
+def read_evaluations(storage: Storage, dataset: str) -> list[EvaluationRecord]:
+    """All evaluations of a dataset, in the order in which they were recorded."""
+    return [EvaluationRecord.model_validate_json(storage.read_bytes(name)) for name in _names(storage, dataset, "evaluated")]
+
+
+def checkpoint_manifests(storage: Storage, dataset: str) -> list[str]:
+    """Names of all records of both kinds."""
+    return [*_names(storage, dataset, "trained"), *_names(storage, dataset, "evaluated")]
+
+
+def times_read(storage: Storage, dataset: str, split: str) -> int:
+    """How many checkpoints were measured on a split: a split that chooses among many says too much good of the chosen one."""
+    return len({one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower()})
+
+
+def _publish(storage: Storage, kind: str, record: Record) -> Record:
+    dated = record.model_copy(update={"created": datetime.now(UTC).isoformat("T", "seconds")})
+    name = f"manifests/checkpoints/{dated.dataset}/{kind}-{digest(dated.model_dump(mode='json'))[:16]}.json"
+    storage.put_bytes(name, dated.model_dump_json(indent=1).encode())
+
+    def change(present: dict[str, Any] | None) -> dict[str, Any]:
+        names: dict[str, Any] = dict(present or {})
+        return {**names, kind: list(dict.fromkeys([*names.get(kind, []), name]))}
+
+    update_pointer(storage, f"checkpoints/{dated.dataset}", change)
+    return dated
+
+
+def _names(storage: Storage, dataset: str, kind: str) -> list[str]:
+    return list((read_pointer(storage, f"checkpoints/{dataset}") or {}).get(kind, []))

@@ -1,0 +1,45 @@
+"""Judgements besides the dataset's own labels, kept under the root by their content: what an evaluation with a fuller truth reads."""
+
+from __future__ import annotations
+
+import uuid
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from tasks.store.keys import file_checksum
+from tasks.store.storage import Storage, checked_copy
+from tasks.store.tables import write_parquet
+
+JUDGEMENTS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())])
+
+
+class Judgements(BaseModel):
+    """A table of :data:`JUDGEMENTS` under the root."""
+
+    model_config = ConfigDict(frozen=True)
+    path: str
+    bytes: int
+    checksum: str
+
+
+def keep_judgements(storage: Storage, pairs: pa.Table) -> Judgements:
+    """Put judgements under the root; equal ones are kept once.
+
+    Args:
+        storage: the root.
+        pairs: query_id, doc_id, relevance, each pair once.
+    """
+    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
+    write_parquet(pairs.select(JUDGEMENTS.names).cast(JUDGEMENTS), local)
+    checksum, size = file_checksum(local), local.stat().st_size
+    path = f"judgements/{checksum}.parquet"
+    storage.put_file(path, local)
+    return Judgements(path=path, bytes=size, checksum=checksum)
+
+
+def read_judgements(storage: Storage, kept: Judgements) -> pa.Table:
+    """The pairs."""
+    with pq.ParquetFile(checked_copy(storage, kept.path, kept.bytes, kept.checksum)) as file:
+        return file.read()

@@ -1,0 +1,109 @@
+"""What is deployed, without a server."""
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from prefect.flows import load_flow_from_entrypoint
+
+from flows.deployed.catalogue import DEPLOYABLES, NIGHTLY, TAG
+from flows.deployed.forms import Choice, Models, Place, Source, further_values, merged
+from flows.deployed.mining import settings_of
+from tasks.errors import UsageError
+from tasks.select.registry import recipe_names
+
+YAML = Path(__file__).parents[2] / "deployments" / "prefect.yaml"
+NAMES = ("quickstart", "mine", "select", "train", "evaluate", "remine", "report")
+
+
+def schema(name):
+    return next(one for one in DEPLOYABLES if one.flow.name == name).flow.parameters.model_dump()
+
+
+def test_the_seven_flows_are_found_by_their_module_path():
+    assert tuple(one.flow.name for one in DEPLOYABLES) == NAMES
+    for one in DEPLOYABLES:
+        assert load_flow_from_entrypoint(one.entrypoint, use_placeholder_flow=False).name == one.flow.name
+
+
+def test_prefect_yaml_says_what_the_code_says():
+    whole = yaml.safe_load(YAML.read_text())
+    assert whole["pull"] == [{"prefect.deployments.steps.set_working_directory": {"directory": "."}}]  # no folder of this machine
+    written = whole["deployments"]
+    assert len(written) == 21  # seven flows on three kinds of pool
+    for one in DEPLOYABLES:
+        entries = [entry for entry in written if entry["entrypoint"] == one.entrypoint]
+        assert {entry["name"] for entry in entries} == {one.flow.name, f"{one.flow.name}-docker", f"{one.flow.name}-kubernetes"}
+        assert {entry["work_pool"]["name"] for entry in entries} == {"hardmine", "hardmine-docker", "hardmine-kubernetes"}
+        for entry in entries:
+            assert entry["tags"] == [TAG, *one.tags]
+            assert entry["concurrency_limit"] == {"limit": one.limit, "collision_strategy": "ENQUEUE"}
+            nightly = [{"cron": NIGHTLY, "active": False, "slug": "nightly"}] if one.cron else None
+            assert entry.get("schedules") == nightly
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_a_form_is_described(name):
+    found = schema(name)
+    for field, said in found["properties"].items():
+        form = found.get("definitions", {}).get(said.get("$ref", "").rpartition("/")[2], {})  # the form's own words stand for a group's
+        assert said.get("description") or form.get("description"), f"{name}.{field}"
+    for form in found.get("definitions", {}).values():
+        positions = [said["position"] for said in form["properties"].values()]
+        assert positions == list(range(len(positions)))
+        assert all(said.get("description") for said in form["properties"].values())
+
+
+def test_recipes_and_formats_are_choices():
+    choice = schema("mine")["definitions"]["Choice"]["properties"]
+    assert choice["recipe"]["enum"] == recipe_names()
+    assert choice["beside"]["items"]["enum"] == recipe_names()
+    assert "triplet" in choice["formats"]["items"]["enum"]
+    assert schema("select")["properties"]["recipe"]["enum"] == recipe_names()
+    assert "masked_multiple_negatives_ranking" in schema("train")["properties"]["loss"]["enum"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mine", {"dataset": {"name": "a b"}}),
+        ("mine", {"dataset": {"name": "a"}, "negatives": {"recipe": "none such"}}),
+        ("mine", {"dataset": {"name": "a"}, "negatives": {"num_negatives": 0}}),
+        ("mine", {"dataset": {"name": "a"}, "publishing": {"ask_above": 1.5}}),
+        ("mine", {}),
+        ("train", {"epochs": 0}),
+        ("evaluate", {"split": "train"}),
+        ("remine", {"dataset": "a", "stale_above": 2}),
+    ],
+)
+def test_the_forms_schema_refuses_bad_values(name, values):
+    found = schema(name)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(values, {**found, "$defs": found.get("definitions", {})})
+
+
+def test_a_filled_form_becomes_a_runs_settings(tmp_path):
+    source = Source(name="small", format="docstrings", packages="numpy  pandas")
+    models = Models(teacher="trained in the run", teacher_depth=20)
+    choice = Choice(recipe="rocketqa", beside=["top"], num_negatives=3, formats=["triplet", "n-tuple"])
+    further = "{retrieve: {dense: {top_k: 70}}, teacher: {max_length: 64}}"
+    found = settings_of(source, models, choice, Place(root=str(tmp_path), workers=2), further)
+    assert found.dataset.packages == ("numpy", "pandas")
+    assert (found.root, found.workers, found.cluster) == (str(tmp_path), 2, "local")
+    assert (found.recipe, found.recipes, found.num_negatives, found.formats) == ("rocketqa", ("top",), 3, ("triplet", "n-tuple"))
+    assert found.teacher.train is not None
+    assert (found.teacher.depth, found.teacher.max_length, found.retrieve.dense.top_k) == (20, 64, 70)
+
+
+def test_further_settings_must_be_a_mapping():
+    assert further_values("  ") == {}
+    assert merged({"a": {"b": 1, "c": 2}}, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+    for text in ("[1, 2]", "{a: "):
+        with pytest.raises(UsageError, match="further"):
+            further_values(text)
+
+
+def test_a_form_that_asks_for_a_teacher_without_a_path_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="teacher"):
+        settings_of(Source(name="a", path=str(tmp_path)), Models(teacher="given below"), Choice(), Place(), "")

@@ -1,0 +1,117 @@
+"""A round with declared judgements, then a review of it: its false negatives in the terminal, in SQL and in the report."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from flows.mine import mine_round
+from flows.rates import shown, zero_notes
+from flows.report import gather
+from flows.review import import_labels
+from flows.review_sample import export_sample
+from flows.settings import MineSettings
+from flows.stored import find_round
+from flows.summary import print_result, print_selection
+from flows.versus import print_versus
+from tasks.audit.build import latest_audit
+from tasks.review.settings import ExportSettings
+from tasks.sql import query_snapshot
+from tasks.truth.settings import SamplingSettings
+from tests.e2e.conftest import cross_encoder, round_settings, write_collection  # noqa: F401
+from tests.retrieve.build import context
+
+
+@pytest.fixture(scope="module")
+def round_(tmp_path_factory, cross_encoder):  # noqa: F811
+    """All three documents of a query are relevant to it; two are labelled, the third of queries 0 to 11 is an explicit zero."""
+    folder = tmp_path_factory.mktemp("round")
+    collection = write_collection(folder / "beir")
+    with (collection / "qrels" / "test.tsv").open("a") as qrels:
+        qrels.writelines(f"q{number}\td{number}-2\t0\n" for number in range(12))
+    settings = round_settings(collection, cross_encoder, recipe="skip-n", recipes=["top"], root=str(folder / "root"))
+    settings["dataset"]["judged"] = "exhaustive"
+    setting = context(folder / "root")
+    return setting, mine_round(MineSettings.model_validate(settings), setting)
+
+
+def printed(function, *arguments):
+    console = Console(file=io.StringIO(), width=200)
+    function(console, *arguments)
+    return console.file.getvalue()
+
+
+def ask(setting, query):
+    return [tuple(row.values()) for row in query_snapshot(latest_audit(setting.storage), query).to_pylist()]
+
+
+def test_declared_judgements_give_exact_rates(round_):
+    setting, result = round_
+    found = result.selection.measures
+    rate, _, _, pairs, note = found["estimates"]["judged"]
+    assert (rate, pairs) == (0.0, found["negatives"]) and "as declared" in note and "explicit zeros are unknown" in note
+    assert "false negatives, judged (exact)" in shown(found).values()
+    # batches of 48: with the other labelled document of its own query in the batch, a row is hit
+    assert found["estimates"]["in_batch_rows"][0] > 0.2 and "by the judgements" in found["estimates"]["in_batch_rows"][4]
+    text = printed(print_selection, result.round, result.selection)
+    assert "false negatives, judged (exact)" in text and "in-batch" in text
+    query = (
+        "SELECT DISTINCT recipe, rate FROM false_negatives WHERE estimator = 'judged' AND slice = 'dataset' AND value_of_slice = 'small'"
+    )
+    assert sorted(ask(setting, query)) == [("skip-n", 0.0), ("top", 0.0)]
+
+
+def test_suspect_zeros_are_told_everywhere(round_):
+    setting, result = round_
+    (note,) = zero_notes(result.selection.measures)
+    total = result.selection.measures["suspect_zeros"]
+    assert 6 <= total <= 12 and note.startswith(f"{total} of 12 explicit zeros look relevant") and "(rank " in note
+    assert note.split(":")[0] in " ".join(printed(print_result, result).split())
+    query = "SELECT count(*), count(DISTINCT query_id), bool_and(doc_id = replace(query_id, 'q', 'd') || '-2') FROM suspect_zeros"
+    assert ask(setting, query) == [(total, total, True)]  # once, though two selections were measured
+    record = find_round(setting.storage, result.round)
+    data = gather(setting.storage, record, record.selection(), comparison(setting, record), False)
+    assert data.zero_count == total and len(data.zeros) == min(total, 6)
+    assert data.zeros[0].negative.doc_id.endswith("-2") and data.zeros[0].note
+
+
+def comparison(setting, record):
+    from flows.compare import CompareRequest, compare
+
+    return compare(setting, record, CompareRequest(recipes=["top"], truncate=True, sweep_queries=0))
+
+
+def test_the_summary_ends_with_the_reason_to_be(round_):
+    text = printed(print_versus, round_[1])
+    assert text.index("Why mine with care") < text.index("false negatives, judged (exact)") < text.index("queries with all their negatives")
+    assert "in-batch" not in text
+
+
+def test_a_review_calibrates_and_is_told(round_, tmp_path):
+    """After the import the teacher's rate is that of the review's calibration; expected stands beside found in SQL and in the report."""
+    setting, result = round_
+    record = find_round(setting.storage, result.round)
+    target = tmp_path / "review.csv"
+    export_sample(setting, record, [], target, SamplingSettings(budget=80), ExportSettings(format="csv"), 0)
+    with target.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for number, row in enumerate(rows):
+        row["label"] = "relevant" if number % 5 == 0 else "not"
+    with target.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    import_labels(setting, [target])
+    checks = ask(setting, "SELECT recipe, calibration, pairs > 0, expected > 0, low <= observed AND observed <= high FROM review_check")
+    assert {check[:2] for check in checks} >= {("top", "review"), ("skip-n", "review")} and all(all(check[2:4]) for check in checks)
+    notes = ask(setting, "SELECT note FROM false_negatives WHERE estimator = 'calibrated_teacher' AND slice = 'all'")
+    assert len(notes) == 2 and all("calibrated on the review" in note and "no count" not in note for (note,) in notes)
+    fits = ask(setting, "SELECT DISTINCT source FROM calibration ORDER BY source")
+    assert ("review",) in fits
+    record = find_round(setting.storage, result.round)
+    data = gather(setting.storage, record, record.selection(), comparison(setting, record), False)
+    assert data.calibration.source.startswith("Fitted on a reviewed sample")
+    assert {(one.recipe, one.calibration) for one in data.calibration.reviewed} >= {("top", "review"), ("skip-n", "review")}
+    assert data.false_negatives[0].estimator == "review"
+    assert {each.by for each in data.slices} >= {"dataset", "length", "positives", "difficulty"}
