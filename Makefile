@@ -5,7 +5,7 @@ TORCH = torch==2.13.0
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help install quickstart ui test lint format docs lock clean
+.PHONY: help install quickstart ui stack test lint format docs lock clean bench-retrievers
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,8 +26,14 @@ quickstart: install  ## mine the docstrings of the installed packages: the whole
 ui: install  ## a Prefect server with its pages, and all flows run from it; Ctrl-C ends it
 	$(BIN)/hardmine serve
 
+stack: install  ## Postgres, S3, a Prefect server with its worker, Dask: docs/infra.md; Ctrl-C ends it
+	$(BIN)/python -m infra.stack --folder $(or $(STACK),mining/stack)
+
 test: install  ## all tests, no network
 	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+bench-retrievers: install  ## trained retrievers by their negatives (DATA=folder of collections, DATASET=banking77-thin or xquad-en); hours on a CPU
+	$(BIN)/python -m tests.bench.retrievers $(or $(DATASET),banking77-thin) --data $(DATA) --root $(or $(ROOT),mining/bench) --teacher
 
 lint: install  ## style, types, architecture
 	$(BIN)/ruff format --check

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flows.review import apply_reviews
 from flows.selection import Selected, check_depth, check_features, run_selection, shard_settings
-from flows.stored import stored_facts, stored_settings, stored_stage, stored_table
+from flows.stored import as_published, stored_facts, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round
 from tasks.errors import UsageError
@@ -40,9 +41,10 @@ def select_again(
     references = tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in selected.stages)
     update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": references}
     published = publish_round(context.storage, record.model_copy(update=update), add_only=True)
-    apply_reviews(context, published)
+    published = apply_reviews(context, published)
     build_audit(context.storage)
-    return published, selected
+    result = as_published(context.storage, published, selected.result)
+    return published, replace(selected, record=published.selection(result.selection_id), result=result)
 
 
 def export_round(context: Context, record: RoundRecord, selection: SelectionRecord, format_name: str, target: Path) -> list[Path]:

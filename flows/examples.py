@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from flows.selection import HUBS
 from flows.stored import measured, stored_stage, stored_table
 from tasks.audit.explain import CandidateStory, show_query
@@ -24,8 +26,10 @@ QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY dense_score DESC, doc_
 ORDER BY dense_score DESC, query_id LIMIT $n"""
 
 _SUSPICIOUS = """
-SELECT query_id, doc_id FROM suspects QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY suspicion DESC, doc_id) = 1
-ORDER BY suspicion DESC, query_id LIMIT $n"""
+SELECT query_id, doc_id
+FROM suspects JOIN (SELECT basis, min(place) AS first FROM suspects GROUP BY basis) USING (basis)
+QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY first, suspicion DESC, doc_id) = 1
+ORDER BY first, suspicion DESC, query_id LIMIT $n"""
 
 
 def hardest(storage: Storage, record: RoundRecord, chosen: SelectionRecord) -> tuple[Example, ...]:
@@ -34,7 +38,7 @@ def hardest(storage: Storage, record: RoundRecord, chosen: SelectionRecord) -> t
 
 
 def suspicious(storage: Storage, record: RoundRecord, chosen: SelectionRecord) -> tuple[Example, ...]:
-    """The negatives that are most likely relevant, one a query."""
+    """The negatives that are most likely relevant, one a query: by the best basis first, then by its value, as the measures list them."""
     return _examples(storage, record, chosen, _pairs(storage, record, chosen, _SUSPICIOUS))
 
 
@@ -61,7 +65,7 @@ def _pairs(storage: Storage, record: RoundRecord, chosen: SelectionRecord, query
         suspects = measured(storage, chosen, "suspects.parquet")
         if suspects is None:
             return []
-        tables["suspects"] = suspects
+        tables["suspects"] = suspects.append_column("place", pa.array(range(suspects.num_rows), pa.int64()))
     found = run(query, tables, {"n": _EXAMPLES})
     return list(zip(found["query_id"].to_pylist(), found["doc_id"].to_pylist(), strict=True))
 

@@ -33,6 +33,9 @@ def print_imported(console: Console, found: Imported) -> None:
         console.print(f"… and {len(answers.aside) - _SHOWN} more", highlight=False)
     if found.rates:
         console.print(_rates(found.rates))
+    if found.verdict == "cannot tell":
+        told = "by the review the teacher cannot tell relevant from not: do not trust its scores; it is no signal for a promotion"
+        console.print(f"[yellow]warning[/yellow] {told}", highlight=False)
     for note in _notes(found):
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
     console.print(f"the next round takes {found.positives:,} pairs as positives and {found.zeros:,} as trusted zeros", highlight=False)

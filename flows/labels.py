@@ -35,5 +35,5 @@ def further_labels(storage: Storage, settings: DatasetSettings) -> list[Source]:
     if settings.promoted and is_promoted:
         promoted = run(_STANDING, {"promoted": standing_pairs(storage, settings.name), "reviewed": reviewed})
     given = {REVIEWED: reviewed if settings.reviews else nothing, PROMOTED: promoted}
-    found = [labels_source(labels, provenance, settings, storage.scratch()) for provenance, labels in given.items()]
+    found = [labels_source(labels, provenance, settings, storage) for provenance, labels in given.items()]
     return [source for source in found if source is not None]

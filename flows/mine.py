@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from flows.checks import check_models, mined_queries
-from flows.results import CostRecorder, MineResult
+from flows.lineage import rounds_behind
+from flows.results import CostRecorder, MineResult, split_notes
 from flows.review import apply_reviews
 from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
 from flows.selection import Selected, Table, run_selection, shard_settings
 from flows.settings import MineSettings
 from flows.staleness import emit_stale, staleness, staleness_lines
-from flows.stored import stored_stage
+from flows.stored import as_published, stored_stage
+from flows.teaching import record_teachers
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, StageRef, list_rounds, publish_round
 from tasks.corpus.settings import DatasetSettings
@@ -43,22 +45,23 @@ class _CacheOnly:
         raise _NotCached(stage.name)
 
 
-def mine(settings: MineSettings, progress: Progress) -> MineResult:
+def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | None = None) -> MineResult:
     """Mine one round. A run that is wholly cached starts neither Prefect nor Dask, and loads no model.
 
     Args:
         settings: of the run, with absolute paths.
         progress: who is told how far it is.
+        teachers_of: an earlier round whose trained teachers score this one too, instead of new ones.
     """
     if not os.environ.get("PREFECT_API_URL"):
         try:
-            return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()))
+            return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()), teachers_of=teachers_of)
         except _NotCached:
             pass
     from flows.server import prefect_api
 
     with prefect_api():
-        result: MineResult = _flow(progress)(settings)
+        result: MineResult = _flow(progress, teachers_of)(settings)
     return result
 
 
@@ -85,10 +88,14 @@ def mine_round(
     if approve is not None:
         selected[0] = approve(selected[0], lambda recipe: _select(context, settings, table, recipe))
     drafted = _record(settings, scored, selected)
-    looked_back = staleness(context, drafted, list_rounds(context.storage, drafted.dataset), settings.staleness)
+    before = list_rounds(context.storage, drafted.dataset)
+    looked_back = staleness(context, drafted, rounds_behind(context.storage, settings, before), settings.staleness)
     record = publish_round(context.storage, looked_back.recorded(drafted))
-    emit_stale(record.dataset, record.number, looked_back.facts, settings.staleness.limit)
-    apply_reviews(context, record)
+    for trained in (one for one in scored.stages if one.stage == "train-teacher" and teachers_of is None):
+        record_teachers(context.storage, settings, record.number, trained, scored.teacher_facts)
+    if record.candidate_set_id not in {one.candidate_set_id for one in before}:  # a round that is mined again says nothing new
+        emit_stale(record, settings.root, looked_back.facts, settings.staleness.limit)
+    record = apply_reviews(context, record)
     build_audit(context.storage)
     return MineResult(
         root=context.storage.root,
@@ -100,10 +107,10 @@ def mine_round(
         documents=dataset.document_count,
         queries=scored.query_count,
         rejected_input=dataset.rejected,
-        selections=tuple(one.result for one in selected),
+        selections=tuple(as_published(context.storage, record, one.result) for one in selected),
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
-        notes=(*refused, *_notes(settings, scored, recipes), *staleness_lines(looked_back.facts)),
+        notes=(*refused, *split_notes(selected[0].result), *_notes(settings, scored, recipes), *staleness_lines(looked_back.facts)),
         staleness=looked_back.facts,
     )
 
@@ -152,12 +159,12 @@ def cluster(settings: MineSettings) -> Iterator[Any]:
             one.close()
 
 
-def _flow(progress: Progress) -> Any:
+def _flow(progress: Progress, teachers_of: RoundRecord | None) -> Any:
     from prefect import flow
 
     def run(settings: MineSettings) -> MineResult:
         with cluster(settings) as executor:
-            return mine_round(settings, Context(open_storage(settings.root), executor, progress))
+            return mine_round(settings, Context(open_storage(settings.root), executor, progress), teachers_of=teachers_of)
 
     return flow(name="mine", flow_run_name="mine-{settings.dataset.name}", validate_parameters=False, persist_result=False)(run)
 

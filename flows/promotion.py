@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from flows.selection import Table, compute_features
-from flows.stored import stored_table
+from flows.selection import compute_features
+from flows.stored import review_verdict, stored_table
 from tasks.audit.build import build_audit
 from tasks.audit.promotions import PromotionRecord, publish_promotion, standing_pairs, withdraw_promotions
 from tasks.audit.records import RoundRecord
@@ -80,7 +81,7 @@ def promote_round(
     table = stored_table(storage, record)
     (evidence,) = compute_features(context, table, {"evidence": {}}).values()
     labels, earlier = combined(read_reviews(storage, record.dataset)), standing_pairs(storage, record.dataset)
-    can_tell = _can_tell(table)
+    can_tell = teacher_tells(table.calibration, review_verdict(storage, record))
     pieces = []
     for scored, feature, queries in zip(table.scored, evidence.parts, table.queries, strict=True):
         candidates = _candidates(storage, scored).append_column(
@@ -129,6 +130,13 @@ def _candidates(storage: Storage, part: Part) -> pa.Table:
     return table if "provenance" in names else table.append_column("provenance", pa.nulls(table.num_rows, pa.string()))
 
 
-def _can_tell(table: Table) -> bool:
-    """Whether the teacher can tell relevant from not, as far as is known."""
-    return all(part.meta["verdict"] != "cannot tell" for part in table.calibration)
+def teacher_tells(calibration: Sequence[Part], by_review: str | None) -> bool:
+    """Whether the teacher can tell relevant from not, as far as is known.
+
+    Args:
+        calibration: parts of ``calibrate``, on labels.
+        by_review: of :func:`flows.stored.review_verdict`; it knows better than labels.
+    """
+    if by_review is not None:
+        return by_review != "cannot tell"
+    return all(part.meta["verdict"] != "cannot tell" for part in calibration)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from flows.compare import CompareRequest, Comparison, compare
 from flows.examples import hardest, hubs, suspect_zeros, suspicious
 from flows.rates import ESTIMATORS
+from flows.report_names import BASELINE, compared, selection_labels
 from flows.results import sum_meta
 from flows.staleness_report import staleness_section
 from flows.stored import measured, stored_stage
@@ -23,7 +24,6 @@ from tasks.report.data import (
     Estimate,
     Facts,
     Funnel,
-    Histogram,
     Rejection,
     ReliabilityBin,
     ReportData,
@@ -34,15 +34,13 @@ from tasks.report.data import (
     Yields,
 )
 from tasks.report.data import Comparison as ComparisonSection
+from tasks.report.pictures import histograms
 from tasks.report.render import write_report
 from tasks.runner.runner import Context
-from tasks.select.registry import recipe_names
-from tasks.sql import run
 from tasks.store.manifest import StageManifest
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-BASELINE = "top"
 _FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each pair judged by a fit that saw no label of its fold."
 _QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
     "planted_survival": "survival",
@@ -50,7 +48,6 @@ _QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
     "in_batch_pairs": "in_batch",
     "in_batch_rows": "in_batch",
 }
-_GROUPS = {"positive": "positives", "negative": "negatives", "suspect": "suspects", "rejected": "rejected", "planted": "planted"}
 
 
 def report(
@@ -72,22 +69,41 @@ def report(
         sweep_queries: see :class:`flows.compare.CompareRequest`.
     """
     chosen = record.selection()
-    own = {one.recipe: one.recipe if one.recipe in recipe_names() else one.recipe_settings for one in record.selections}
-    further = [one for one in recipes or [BASELINE] if not isinstance(one, str) or one not in own]
-    request = CompareRequest(recipes=[*own.values(), *further], truth=truth, truncate=True, sweep_queries=sweep_queries)
-    comparison = compare(context, record, request)
-    return write_report(gather(context.storage, record, chosen, comparison, truth is not None), target)
+    shown = compared(record, recipes)
+    request = CompareRequest(recipes=shown.wanted, truth=truth, truncate=True, sweep_queries=sweep_queries)
+    comparison = shown.named(compare(context, record, request))
+    data = gather(context.storage, record, chosen, comparison, truth is not None, shown.labels, shown.baseline)
+    return write_report(data, target)
 
 
-def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, comparison: Comparison, judged: bool) -> ReportData:
-    """All that the report shows."""
+def gather(
+    storage: Storage,
+    record: RoundRecord,
+    chosen: SelectionRecord,
+    comparison: Comparison,
+    judged: bool,
+    labels: Mapping[str, str] | None = None,
+    baseline: str = BASELINE,
+) -> ReportData:
+    """All that the report shows.
+
+    Args:
+        storage: the root.
+        record: the round.
+        chosen: the selection that the report is about.
+        comparison: of its recipes.
+        judged: whether that is against exhaustive judgements.
+        labels: of the selections by id, as the comparison names them; none: :func:`flows.report_names.selection_labels`.
+        baseline: the name of plain top-K in the comparison.
+    """
+    labels = labels or selection_labels(record)
     selections = [chosen, *(one for one in record.selections if one.selection_id != chosen.selection_id)]
-    estimates = {one.recipe: measured(storage, one, "estimates.parquet") for one in selections}
+    estimates = {one.selection_id: measured(storage, one, "estimates.parquet") for one in selections}
     zero_count, zeros = suspect_zeros(storage, record, chosen)
     return ReportData(
-        facts=_facts(record, chosen),
-        funnels=tuple(_funnel(stored_stage(storage, one.select), one.recipe) for one in selections),
-        scores=_histograms(measured(storage, chosen, "histogram.parquet")),
+        facts=_facts(record, labels[chosen.selection_id], baseline),
+        funnels=tuple(_funnel(stored_stage(storage, one.select), labels[one.selection_id]) for one in selections),
+        scores=tuple(histograms(bins)) if (bins := measured(storage, chosen, "histogram.parquet")) is not None else (),
         comparison=ComparisonSection(
             outcomes=comparison.outcomes,
             curves=comparison.curves,
@@ -95,10 +111,10 @@ def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, compa
             left_out=comparison.left_out,
             note="Leak is measured on the judged queries." if judged else "",
         ),
-        false_negatives=tuple(one for recipe, table in estimates.items() for one in _estimates(recipe, table)),
-        calibration=_calibration(storage, record, selections),
+        false_negatives=tuple(one for key, table in estimates.items() for one in _estimates(labels[key], table)),
+        calibration=_calibration(storage, record, selections, labels),
         yields=_yields(comparison),
-        slices=_slices(estimates[chosen.recipe], measured(storage, chosen, "slices.parquet")),
+        slices=_slices(estimates[chosen.selection_id], measured(storage, chosen, "slices.parquet")),
         hardest=hardest(storage, record, chosen),
         suspicious=suspicious(storage, record, chosen),
         zeros=zeros,
@@ -110,7 +126,7 @@ def gather(storage: Storage, record: RoundRecord, chosen: SelectionRecord, compa
     )
 
 
-def _facts(record: RoundRecord, chosen: SelectionRecord) -> Facts:
+def _facts(record: RoundRecord, recipe: str, baseline: str) -> Facts:
     settings = {name: value for name, value in record.settings.items() if name not in ("depths", "facts", "teacher_facts", "sources")}
     teacher = settings.get("teacher") or {}
     return Facts(
@@ -121,8 +137,8 @@ def _facts(record: RoundRecord, chosen: SelectionRecord) -> Facts:
         queries=record.settings["facts"]["queries"],
         model=Path(str(settings["model"]["path"])).name,
         teacher=Path(str(teacher["path"])).name if teacher.get("path") else "trained in the run" if teacher else "",
-        recipe=chosen.recipe,
-        baseline=BASELINE,
+        recipe=recipe,
+        baseline=baseline,
         settings=settings,
     )
 
@@ -143,22 +159,6 @@ def _funnel(decided: StageManifest, recipe: str) -> Funnel:
         not_drawn=decisions.get("not_drawn", 0),
         negatives=decisions.get("negative", 0),
     )
-
-
-def _histograms(table: pa.Table | None) -> tuple[Histogram, ...]:
-    if table is None:
-        return ()
-    found = []
-    for score in table["score"].unique().to_pylist():
-        rows = run("SELECT * FROM histogram WHERE score = $score ORDER BY kind, low", {"histogram": table}, {"score": score}).to_pylist()
-        bins = sorted({(row["low"], row["high"]) for row in rows})
-        place = {low: number for number, (low, _) in enumerate(bins)}
-        counts: dict[str, list[int]] = {}
-        for row in rows:
-            counts.setdefault(_GROUPS[row["kind"]], [0] * len(bins))[place[row["low"]]] = row["pairs"]
-        edges = (*(low for low, _ in bins), bins[-1][1])
-        found.append(Histogram(score=score, edges=edges, counts={name: tuple(values) for name, values in counts.items()}))
-    return tuple(found)
 
 
 def _estimates(recipe: str, table: pa.Table | None) -> list[Estimate]:
@@ -194,9 +194,11 @@ def _slices(table: pa.Table | None, yields: pa.Table | None) -> tuple[Slice, ...
     return tuple(Slice(by=name, name=value, queries=one["queries"], values=one["values"]) for (name, value), one in by.items())
 
 
-def _calibration(storage: Storage, record: RoundRecord, selections: Sequence[SelectionRecord]) -> Calibration | None:
+def _calibration(
+    storage: Storage, record: RoundRecord, selections: Sequence[SelectionRecord], labels: Mapping[str, str]
+) -> Calibration | None:
     """On a review where one calibrates the teacher, else on labels."""
-    measures = {one.recipe: stored_stage(storage, one.measures).parts[0] for one in selections if one.measures is not None}
+    measures = {labels[one.selection_id]: stored_stage(storage, one.measures).parts[0] for one in selections if one.measures is not None}
     reviewed = [part for part in measures.values() if part.meta.get("calibration")]
     if not reviewed and "calibrate" not in record.roles:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -37,6 +38,23 @@ class SelectionResult(BaseModel):
     gate: dict[str, Any]
     hubs: tuple[tuple[str, int], ...] = ()  # the documents that are a negative for most queries, and for how many
     measures: dict[str, Any] = {}  # estimates of false negatives {estimator: [rate, low, high, pairs, note]}, yield, hardness
+    left_out: dict[str, int] = {}  # queries whose rows no training file has, by split: they must not be trained on
+    of_split: dict[str, int] = {}  # queries whose rows are there only because dataset.split names theirs
+
+
+def split_notes(selection: SelectionResult) -> Iterator[str]:
+    """One note where rows are left out of the training files for their query's split, and one where they are not.
+
+    >>> empty = {"decisions": {}, "reasons": {}, "negatives_per_row": {}, "shards": {}, "gate": {}}
+    >>> list(split_notes(SelectionResult(recipe="top", selection_id="s", left_out={"test": 900, "dev": 24}, **empty)))
+    ['rows of 924 queries of splits dev and test are left out of the training files']
+    """
+    if selection.left_out:
+        names = sorted(selection.left_out)
+        listed = f"splits {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"split {names[0]}"
+        yield f"rows of {sum(selection.left_out.values()):,} queries of {listed} are left out of the training files"
+    for name, count in selection.of_split.items():
+        yield f"the training files hold {count:,} queries of split {name}, since dataset.split names it: measure on others"
 
 
 class MineResult(BaseModel):
@@ -57,11 +75,6 @@ class MineResult(BaseModel):
     facts: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     staleness: StalenessFacts = StalenessFacts()  # earlier rounds' negatives under this round's checkpoint
-
-    @property
-    def lost(self) -> float | None:
-        """Share of its loss share that the round before's selection lost; none: there is none under another checkpoint."""
-        return self.staleness.earlier[0].lost if self.staleness.earlier else None
 
     @property
     def selection(self) -> SelectionResult:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from flows.selection import Decided, measure_selection, shard_settings
-from flows.stored import find_round, measured, stored_settings, stored_stage, stored_table
+from flows.stored import find_round, measured, review_verdict, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round
 from tasks.review.labels import Answers, read_labels, read_manifest
@@ -56,6 +56,7 @@ class Imported:
         stale: the round's candidates are not those that the sample was drawn from, so nothing is measured.
         positives: pairs that all reviews of the dataset call relevant.
         zeros: pairs that all reviews of the dataset call not relevant.
+        verdict: whether the teacher can tell relevant from not, by the round's review; none: no review says.
     """
 
     record: ReviewRecord
@@ -67,6 +68,7 @@ class Imported:
     stale: bool
     positives: int
     zeros: int
+    verdict: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -82,6 +84,7 @@ class Imported:
             "stale": self.stale,
             "positives": self.positives,
             "zeros": self.zeros,
+            "verdict": self.verdict,
         }
 
 
@@ -111,6 +114,7 @@ def import_labels(context: Context, files: Sequence[Path]) -> Imported:
         stale=record.candidate_set_id != manifest.origin.candidate_set_id,
         positives=sum(labels),
         zeros=len(labels) - sum(labels),
+        verdict=review_verdict(context.storage, record),
     )
 
 

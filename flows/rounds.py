@@ -33,6 +33,7 @@ class RoundOutcome(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     mined: MineResult
+    lost: float | None = None  # share of their loss share that the round before's negatives lost
     trained: Trained | None = None
     measured: Evaluated | None = None
 
@@ -108,9 +109,14 @@ def check_rounds(settings: MineSettings, context: Context) -> None:
     """Fail before a model runs where no query could tell which checkpoint is better.
 
     Raises:
-        UsageError: the split of ``settings.evaluate`` is empty.
+        UsageError: the split of ``settings.evaluate`` is empty, or not there to choose by.
     """
     split = settings.evaluate.split
+    if split.lower() in ("test", "calibration"):
+        raise UsageError(
+            f"evaluate.split: rounds are compared, and the best is kept, by queries of split {split!r}",
+            "choose by dev; measure the best checkpoint on test once, with hardmine evaluate --split test",
+        )
     dataset = prepare_dataset(context, settings)
     counts = check_splits(context.storage, dataset.queries, dataset.name)
     if not counts.get(split.lower()):
@@ -138,16 +144,16 @@ class _Loop:
         first = self.past[0][0] if self.past else None
         mined = self.mine_one(self._settings(number), self.context, first)
         record = read_round(self.context.storage, mined.dataset, mined.number)
-        outcome = RoundOutcome(mined=mined)
+        outcome = RoundOutcome(mined=mined, lost=_lost(mined, self.past[-1][0].number) if self.past else None)
         if self.start is None:
             self.start = evaluate_checkpoint(self.context, record, None, self.settings.evaluate)
-        self.stopped = _still_fresh(mined, self.settings.stop.staleness_floor)
+        self.stopped = _still_fresh(outcome.lost, self.settings.stop.staleness_floor)
         if self.stopped:
             self.done.append(outcome)
             return False
         selection = record.selection(mined.selection_id)
         trained = train(self.context, record, selection, self._training(), earlier=self.past)
-        measured = evaluate_checkpoint(self.context, record, trained.model, self.settings.evaluate)
+        measured = evaluate_checkpoint(self.context, first or record, trained.model, self.settings.evaluate)  # all on one dataset version
         self.done.append(outcome.model_copy(update={"trained": trained, "measured": measured}))
         self.past.append((record, selection))
         self.stopped = self._no_gain()
@@ -215,10 +221,18 @@ def _last_gain(values: Sequence[float], least: float) -> int:
     return best
 
 
-def _still_fresh(mined: MineResult, floor: float) -> str:
-    """Why it should stop: under the new checkpoint the round before's negatives are as hard as they were."""
-    lost = mined.lost
-    if lost is None or lost >= floor:
+def _lost(mined: MineResult, before: int) -> float | None:
+    """What the negatives of the round before lost under the new checkpoint."""
+    return next((each.lost for each in mined.staleness.earlier if each.round == before), None)
+
+
+def _still_fresh(lost: float | None, floor: float) -> str:
+    """Why it should stop: under the new checkpoint the round before's negatives are as hard as they were.
+
+    >>> _still_fresh(-0.02, 0.0), _still_fresh(None, 0.5), _still_fresh(0.5, 0.5)
+    ('', '', '')
+    """
+    if not floor or lost is None or lost >= floor:
         return ""
     return f"the round before's negatives lost {100 * lost:.0f} % of their loss share only, under the floor of {100 * floor:.0f} %"
 

@@ -38,13 +38,12 @@ def print_rounds_result(console: Console, result: RoundsResult) -> None:
 def _line(result: RoundsResult, one: RoundOutcome) -> list[str]:
     facts = one.trained.facts if one.trained else {}
     measured = _measured(result, one.measured) if one.measured else ["not trained", ""]
-    lost = one.mined.lost
     return [
         *measured,
         f"{facts['samples']:,}" if facts else "",
         f"{facts['steps']:,}" if facts else "",
         f"{one.teacher_pairs:,}",
-        "" if lost is None else f"{100 * lost:.0f} %",
+        "" if one.lost is None else f"{100 * one.lost:.0f} %",
         f"{one.seconds:,.0f}",
     ]
 

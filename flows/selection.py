@@ -99,6 +99,7 @@ def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
         output_scores=settings.output_scores,
         score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
         query_prompt=settings.model.query_prompt,
+        split="" if settings.dataset.splits else settings.dataset.split,
         suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
     )
 
@@ -206,12 +207,14 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
     report = check(inspected.parts)
     report.raise_if_failed()
     written: dict[str, ShardsRef] = {}
+    files: list[StageManifest] = []
     measured = measure_selection(context, table, recipe, outcome, seed, settings.suspect_reasons)
     stages = [*outcome.features.values(), decided, inspected, *measured]
     for name in formats:
         manifest, folder = shards(context, name, selection, decided.parts, table.scored, table.queries, table.documents, settings)
         written[name] = ShardsRef(stage=manifest.stage, key=manifest.key, folder=folder)
-        stages.append(manifest)
+        files.append(manifest)
+    stages += files
     record = SelectionRecord(
         selection_id=selection,
         recipe=recipe.name,
@@ -233,6 +236,8 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
         gate=report.as_json(),
         hubs=_hubs(context.storage, decided),
         measures=dict(measured[-1].parts[0].meta),
+        left_out=sum_meta(files[0], "left_out") if files else {},
+        of_split=sum_meta(files[0], "of_split") if files else {},
     )
     return Selected(record, result, tuple(stages))
 

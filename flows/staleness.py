@@ -81,26 +81,33 @@ def staleness(context: Context, now: RoundRecord, earlier: Sequence[RoundRecord]
     return Staleness(summary, (found, *own, summary), facts)
 
 
-def emit_stale(dataset: str, number: int, facts: StalenessFacts, limit: float) -> bool:
+def emit_stale(record: RoundRecord, root: str, facts: StalenessFacts, limit: float) -> bool:
     """Emit the Prefect event ``hardmine.negatives.stale`` if negatives are stale and a Prefect API is configured.
 
     Args:
-        dataset: its name; the resource is ``hardmine.dataset.<name>``.
-        number: of the round whose checkpoint looked back.
+        record: the round whose checkpoint looked back; the resource is ``hardmine.dataset.<name>`` of its dataset.
+        root: where it lies.
         facts: what it saw.
         limit: see :func:`stale`.
 
     Returns:
-        Whether the event was handed to Prefect. Its payload: round, from_round, recipe, limit, lost, lost_control, and the measures.
+        Whether the event was handed to Prefect. Its payload: root, round, from_round, recipe, limit, lost, lost_control, and the measures.
     """
     if not stale(facts, limit) or not _has_api():
         return False
     from prefect.events import emit_event
 
     last = facts.earlier[0]
-    told = {"round": number, "from_round": last.round, "limit": limit, "lost": last.lost, "lost_control": last.lost_control}
+    told = {
+        "root": root,
+        "round": record.number,
+        "from_round": last.round,
+        "limit": limit,
+        "lost": last.lost,
+        "lost_control": last.lost_control,
+    }
     payload = {**last.model_dump(mode="json", exclude={"round"}), **told}
-    resource = {"prefect.resource.id": f"hardmine.dataset.{dataset}", "prefect.resource.name": dataset}
+    resource = {"prefect.resource.id": f"hardmine.dataset.{record.dataset}", "prefect.resource.name": record.dataset}
     return emit_event(event=EVENT, resource=resource, payload=payload) is not None
 
 

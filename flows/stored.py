@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from flows.results import MineResult
+from flows.results import MineResult, SelectionResult
 from flows.selection import Table
 from flows.settings import MineSettings
 from tasks.audit.explain import QueryStory, show_query
@@ -85,8 +85,31 @@ def stored_stage(storage: Storage, reference: StageRef) -> StageManifest:
     return manifest
 
 
+def review_verdict(storage: Storage, record: RoundRecord) -> str | None:
+    """Whether the teacher can tell relevant from not, by the round's review: of several, by the one with most answers of use.
+
+    Returns:
+        ``can tell`` or ``cannot tell``; none where no review calibrates the teacher.
+    """
+    found: list[tuple[int, str]] = []
+    for selection in record.selections:
+        if selection.measures is not None:
+            fit = stored_stage(storage, selection.measures).parts[0].meta.get("calibration") or {}
+            if fit.get("verdict", "unknown") != "unknown":
+                found.append((int(fit["pairs"]), str(fit["verdict"])))
+    return max(found)[1] if found else None
+
+
 def measured(storage: Storage, selection: SelectionRecord, name: str) -> pa.Table | None:
     """A file of the selection's stage ``measure``, where it was measured."""
     if selection.measures is None:
         return None
     return read_table(storage, stored_stage(storage, selection.measures).parts[0].file(name))
+
+
+def as_published(storage: Storage, record: RoundRecord, result: SelectionResult) -> SelectionResult:
+    """A selection's result with the measures that the record has for it: those with its reviews, where it has some."""
+    measures = record.selection(result.selection_id).measures
+    if measures is None:
+        return result
+    return result.model_copy(update={"measures": dict(stored_stage(storage, measures).parts[0].meta)})

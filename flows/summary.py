@@ -16,7 +16,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from flows.rates import has_plain, rate, shown, zero_notes
-from flows.results import MineResult, SelectionResult
+from flows.results import MineResult, SelectionResult, split_notes
 from tasks.audit.explain import CandidateStory, QueryStory
 from tasks.audit.records import RoundRecord
 from tasks.select.compose import decisions_sql
@@ -125,7 +125,7 @@ def print_selection(console: Console, name: str, selection: SelectionResult) -> 
     console.print(_rejections(selection))
     _print_hubs(console, selection)
     _print_folders(console, selection)
-    for note in zero_notes(selection.measures):
+    for note in (*split_notes(selection), *zero_notes(selection.measures)):
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from pydantic import BaseModel, ConfigDict
 from flows.checks import check_models
 from flows.round import ScoredRound, mine_candidates, prepare_dataset
 from flows.settings import MineSettings
+from tasks.audit.checkpoints import TrainingRecord, publish_training
+from tasks.audit.records import StageRef
 from tasks.corpus.splits import check_splits
 from tasks.errors import UsageError
 from tasks.evaluate.task import evaluate_teacher
-from tasks.models.fingerprint import folder_digest
+from tasks.models.fingerprint import body_spec, folder_digest
 from tasks.models.materialise import materialise
 from tasks.runner.runner import Context
+from tasks.store.keys import digest
 from tasks.store.manifest import StageManifest
+from tasks.store.storage import Storage
 
 Figures = dict[str, dict[str, float]]
 
@@ -71,15 +76,42 @@ def teach(settings: MineSettings, context: Context, target: Path | None = None) 
                 f"{len(folders)} teachers were trained, one a fold", "set teacher.train.folds: 0 for a single one, or leave out --out"
             )
         shutil.copytree(folders[0], target, dirs_exist_ok=True)
+    fingerprints = tuple(folder_digest(folder) for folder in folders)
+    record_teachers(context.storage, settings, 0, trained, scored.teacher_facts)
     measured = _measured(settings, context, scored)
     meta = measured.parts[0].meta if measured else {}
     return Taught(
         dataset=settings.dataset.name,
         models=tuple(str(target or folder) for folder in folders),
-        fingerprints=tuple(folder_digest(folder) for folder in folders),
+        fingerprints=fingerprints,
         facts=dict(scored.teacher_facts),
         **{name: meta[name] for name in ("split", "queries", "measures", "gain") if name in meta},
     )
+
+
+def record_teachers(storage: Storage, settings: MineSettings, number: int, trained: StageManifest, facts: Mapping[str, Any]) -> None:
+    """Keep in the audit that teachers were trained; the same ones again change nothing.
+
+    Args:
+        storage: the root.
+        settings: with ``teacher.train``.
+        number: of the round that they were trained for; 0: none yet.
+        trained: the stage; its parts are the teachers.
+        facts: of the training.
+    """
+    if settings.teacher is None or settings.teacher.train is None:
+        return
+    record = TrainingRecord(
+        dataset=settings.dataset.name,
+        round=number,
+        kind="teacher",
+        train=StageRef(stage=trained.stage, key=trained.key),
+        base=body_spec(settings.teacher.train).weights,
+        model=digest([part.checksum for part in trained.parts]),
+        path="",
+        facts={**facts, "samples": int(facts.get("pairs", 0)), "seconds": trained.seconds},
+    )
+    publish_training(storage, record)
 
 
 def _measured(settings: MineSettings, context: Context, scored: ScoredRound) -> StageManifest | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from flows.lineage import earlier_selections
 from flows.results import CostRecorder
 from flows.selection import shard_settings
 from flows.settings import MineSettings
@@ -67,7 +68,7 @@ def train(
     selection: SelectionRecord,
     settings: TrainSettings,
     target: Path | None = None,
-    earlier: Sequence[tuple[RoundRecord, SelectionRecord]] = (),
+    earlier: Sequence[tuple[RoundRecord, SelectionRecord]] | None = None,
 ) -> Trained:
     """Fine-tune the round's retriever on a selection's training rows. A run that was stopped goes on from its last checkpoint.
 
@@ -77,7 +78,7 @@ def train(
         selection: whose rows to train on.
         settings: of the training.
         target: a new or empty folder for the checkpoint; none: it stays under the root only.
-        earlier: selections of earlier rounds, for ``settings.earlier``.
+        earlier: selections of earlier rounds, for ``settings.earlier``; none: the recipe's own, of the rounds behind the retriever.
 
     Raises:
         UsageError: the folder is not empty; or documents have an encoder of their own, and the loss would train another one for them.
@@ -90,6 +91,8 @@ def train(
     table, mining = stored_table(storage, record), stored_settings(record)
     _check_encoder(mining, settings)
     recipe = Recipe.model_validate(selection.recipe_settings)
+    if earlier is None:
+        earlier = earlier_selections(storage, record, mining, selection.recipe) if settings.earlier else ()
     manifest = train_retriever(
         context,
         _mined(storage, record, selection),
@@ -118,7 +121,13 @@ def train(
     )
     publish_training(storage, trained)
     build_audit(storage)
-    return Trained(round=f"{record.dataset}/{record.number}", recipe=selection.recipe, model=str(target or folder), facts=dict(part.meta))
+    return Trained(
+        round=f"{record.dataset}/{record.number}",
+        recipe=selection.recipe,
+        model=str(target or folder),
+        facts=dict(part.meta),
+        cached=costs.costs[-1].cached,
+    )
 
 
 def evaluate_checkpoint(

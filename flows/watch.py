@@ -1,5 +1,6 @@
 """Rounds for an external trainer: whenever a checkpoint is complete, the newest one is mined (ANCE's way).
 
+Each one takes the next chunk of the queries, and the dataset's first round gives the trained teacher, as in :mod:`flows.rounds`.
 One loop, one round at a time. A checkpoint's fate is decided by its content: what was mined is not mined again under another name.
 A checkpoint that fails is left alone until its files change; a failure of the storage is tried again later.
 """
@@ -19,11 +20,13 @@ from pydantic import BaseModel, ConfigDict
 from flows.mine import mine
 from flows.settings import MineSettings
 from tasks.audit.latest import read_latest
+from tasks.audit.records import RoundRecord, list_rounds
 from tasks.errors import GateError, HardmineError, InputError, ModelError, UsageError
 from tasks.models.fingerprint import folder_digest
 from tasks.models.location import check_weight_names
 from tasks.runner.runner import Progress
-from tasks.store.storage import open_storage
+from tasks.store.manifest import read_stage
+from tasks.store.storage import Storage, open_storage
 from tasks.watch.checkpoint import Checkpoint, Stillness
 from tasks.watch.lease import Lease
 from tasks.watch.memory import Mined, add_mined, read_mined
@@ -32,6 +35,7 @@ from tasks.watch.settings import WatchSettings
 from tasks.watch.weights import check_whole
 
 _AFTER_TROUBLE = 60.0
+_NOT_TRAINING = ("depth", "pairs_per_partition", "activation")  # settings of a teacher that do not change what it is trained to
 _OWN_FAULT = (ModelError, InputError, GateError)
 Kind = Literal["waiting", "started", "mined", "skipped", "refused", "failed", "trouble"]
 
@@ -201,11 +205,11 @@ class Watcher:
     def _mine(self, one: Checkpoint, folder: Path, content: str, once: bool) -> None:
         self._waits = ""
         self._listener.tell(Event(event="started", checkpoint=one.name, message=f"a round with {one.name}"))
-        model = self._settings.model.model_copy(update={"path": str(folder), "revision": None})
+        settings = with_checkpoint(self._settings, folder, len(self._mined))
         began = time.monotonic()
         try:
             with self._progress() as progress:
-                result = mine(self._settings.model_copy(update={"model": model}), progress)
+                result = mine(settings, progress, earlier_teachers(self._storage, settings))
         except UsageError:
             raise
         except _OWN_FAULT as error:
@@ -261,3 +265,34 @@ class Watcher:
         if waits != self._waits:
             self._waits = waits
             self._listener.tell(Event(event="waiting", message=waits))
+
+
+def with_checkpoint(settings: MineSettings, folder: Path, mined: int) -> MineSettings:
+    """A round's own settings: the checkpoint, and the next chunk of the queries.
+
+    Args:
+        settings: of the run.
+        folder: of the checkpoint.
+        mined: how many checkpoints were mined before it.
+    """
+    model = settings.model.model_copy(update={"path": str(folder), "revision": None})
+    return settings.model_copy(update={"model": model, "query_chunk": (settings.query_chunk + mined) % settings.query_chunks})
+
+
+def earlier_teachers(storage: Storage, settings: MineSettings) -> RoundRecord | None:
+    """The dataset's first round, where its trained teachers are still there and are such as this run would train; else none."""
+    first = next(iter(list_rounds(storage, settings.dataset.name)), None)
+    if first is None or not same_teacher(settings, first):
+        return None
+    reference = first.stage("train-teacher")
+    return first if read_stage(storage, reference.stage, reference.key) is not None else None
+
+
+def same_teacher(settings: MineSettings, first: RoundRecord) -> bool:
+    """Whether a round trained its teacher by the very settings of a run."""
+    before = first.settings.get("teacher")
+    if settings.teacher is None or settings.teacher.train is None or before is None:
+        return False
+    wanted = settings.teacher.model_dump(mode="json", exclude=set(_NOT_TRAINING))
+    trained = any(stage.stage == "train-teacher" for stage in first.stages)
+    return trained and wanted == {name: value for name, value in before.items() if name not in _NOT_TRAINING}

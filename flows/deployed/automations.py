@@ -32,7 +32,11 @@ def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
             actions=[
                 RunDeployment(
                     deployment_id=deployments["remine"],
-                    parameters={"dataset": _of("resource['prefect.resource.name']"), "always": True},
+                    parameters={
+                        "dataset": _of("resource['prefect.resource.name']"),
+                        "always": True,
+                        "place": {"root": _of("payload.root")},
+                    },
                 )
             ],
         ),

@@ -22,7 +22,7 @@ CHECKPOINT_TABLES = {
 CHECKPOINT_COLUMNS = {
     "model": "Fingerprint of the checkpoint: the same weights have the same one wherever they lie.",
     "base": "Fingerprint of the model that the training started from.",
-    "path": "Where the checkpoint lay when it was recorded.",
+    "path": "Where the checkpoint lay when it was recorded; empty: under the root only.",
     "steps": "Optimiser steps.",
     "samples": "Training rows.",
     "split": "Which split of the queries.",
@@ -30,7 +30,7 @@ CHECKPOINT_COLUMNS = {
     "measure": "Name of the measure, as ir-measures has it.",
 }
 CHECKPOINT_IN_TABLE = {
-    ("checkpoints", "round"): "The round whose rows it was trained on.",
+    ("checkpoints", "round"): "The round whose rows it was trained on; of a teacher the round that it was trained for; 0: none.",
     ("checkpoints", "kind"): "retriever or teacher.",
     ("checkpoints", "seconds"): "Seconds of training.",
     ("checkpoints", "created"): "When it was recorded (UTC).",

@@ -27,6 +27,7 @@ from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import REJECTED_INPUT
 from tasks.store.keys import file_checksum, partition_of
 from tasks.store.output import Output
+from tasks.store.storage import checked_copy
 
 STAGE = Stage(name="ingest", version=3, function="tasks.corpus.ingest:run", unit="KB")
 
@@ -71,7 +72,7 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
             keyed |= {"max_documents": settings.max_documents, "max_queries": settings.max_queries}
         if source.provenance:
             keyed["provenance"] = source.provenance
-        options = {"path": source.path, "packages": source.packages}
+        options = {"path": source.path, "packages": source.packages, "stored": source.stored, "bytes": source.bytes}
         index = f"{source.role}-{counted[source.role]:04d}"
         counted[source.role] += 1
         made.append(Job(index=index, settings=keyed, options=options, units=max(1, source.bytes >> 10)))
@@ -83,13 +84,15 @@ def run(work: Work, out: Output) -> None:
 
     Raises:
         InputError: the source has changed since its checksum was taken, or is damaged.
+        StorageError: the same of a source under the root.
     """
-    stamp = _check_content(work.job)
+    path = _local(work)
+    stamp = _check_content(work.job, path)
     scratch = work.storage.scratch()
     with closing(_Tables(work.job, scratch)) as tables:
         cursor, told = Cursor(), 0
         parser, fields = PARSERS[str(work.job.settings["role"])], Fields(work.job.settings["columns"])
-        for number, raw in enumerate(_rows(work.job, cursor), 1):
+        for number, raw in enumerate(_rows(work.job, path, cursor), 1):
             try:
                 if raw.reason:
                     raise RowError(raw.reason)
@@ -99,7 +102,7 @@ def run(work: Work, out: Output) -> None:
             if number % _EVERY == 0 and cursor.done >> 10 > told:
                 work.report((cursor.done >> 10) - told)
                 told = cursor.done >> 10
-        if work.job.options["path"] and _stamp(Path(work.job.options["path"])) != stamp:
+        if work.job.options["path"] and _stamp(path) != stamp:
             raise _changed(work.job)
         tables.write(out)
     out.meta["repaired"] = fields.repaired
@@ -158,13 +161,21 @@ class _Tables:
             buckets.close()
 
 
-def _rows(job: Job, cursor: Cursor) -> Iterator[Raw]:
+def _local(work: Work) -> Path:
+    """The file on this machine: the user's, or a checked copy of one under the root."""
+    options = work.job.options
+    if options.get("stored"):
+        return checked_copy(work.storage, options["stored"], int(options["bytes"]), str(work.job.settings["checksum"]), verify=True)
+    return Path(options["path"])
+
+
+def _rows(job: Job, path: Path, cursor: Cursor) -> Iterator[Raw]:
     settings = job.settings
     if settings["kind"] == "docstrings":
         return docstrings.read(_roots(job), int(settings["max_documents"]), int(settings["max_queries"]), cursor)
     dialect = settings["dialect"]
     laid_out = Dialect(dialect["delimiter"], bool(dialect["quoted"]), tuple(dialect["header"]))
-    return READERS[str(settings["kind"])](Path(job.options["path"]), laid_out, cursor)
+    return READERS[str(settings["kind"])](path, laid_out, cursor)
 
 
 def _roots(job: Job) -> dict[str, Sequence[Path]]:
@@ -178,12 +189,11 @@ def _dialect(source: Source, settings: DatasetSettings) -> dict[str, Any]:
     return {"delimiter": source.delimiter, "quoted": True, "header": []}
 
 
-def _check_content(job: Job) -> tuple[int, int]:
+def _check_content(job: Job, path: Path) -> tuple[int, int]:
     """Refuse a source whose content is not the job's; else its size and time, to compare after reading."""
     if job.settings["kind"] == "docstrings":
         same, stamp = docstrings.checksum(_roots(job))[0] == job.settings["checksum"], (0, 0)
     else:
-        path = Path(job.options["path"])
         if not path.is_file():
             raise InputError(
                 f"{path} is missing on the machine that reads it", "put the data where every worker sees it under the same path"

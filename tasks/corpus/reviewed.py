@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import uuid
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source, columns_of
-from tasks.store.keys import digest, file_checksum
+from tasks.store.keys import file_checksum
+from tasks.store.storage import Storage
 
 
-def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, folder: Path) -> Source | None:
+def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, storage: Storage) -> Source | None:
     """Labelled pairs as a source that is read after the user's own, whose labels count first.
 
     Args:
@@ -21,7 +22,7 @@ def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, 
             less than ``positive_min_grade`` if that is 0 or less.
         provenance: :data:`tasks.schema.REVIEWED` or :data:`tasks.schema.PROMOTED`.
         settings: whose column names the file must have.
-        folder: where it is written.
+        storage: the root, which the file is put under by its content: equal labels are kept once.
 
     Returns:
         The source, or none if there is no such pair.
@@ -33,7 +34,12 @@ def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, 
     names = [columns_of("qrels", settings)[field][0] for field in ("query_id", "doc_id", "relevance")]
     grades = pc.if_else(rows["relevant"], pa.scalar(max(1, least), pa.int32()), pa.scalar(min(0, least - 1), pa.int32()))
     table = pa.table([rows["query_id"], rows["doc_id"], grades], names=names)
-    path = folder / f"{provenance}-{digest(table.to_pylist(), names)[:16]}.parquet"
-    folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
-    return Source("qrels", "parquet", str(path), provenance, file_checksum(path), path.stat().st_size, provenance=provenance)
+    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
+    pq.write_table(table, local)
+    checksum, size = file_checksum(local), local.stat().st_size
+    stored = f"labels/{checksum}.parquet"
+    if storage.size(stored) == size:
+        local.unlink()
+    else:
+        storage.put_file(stored, local)
+    return Source("qrels", "parquet", "", provenance, checksum, size, provenance=provenance, stored=stored)

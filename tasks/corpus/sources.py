@@ -27,13 +27,14 @@ class Source:
     Args:
         role: corpus, texts, queries, qrels, pairs or packages.
         kind: jsonl, csv, parquet, arrow or docstrings.
-        path: the file; empty for packages.
+        path: the file; empty for packages and for what is under the root.
         label: its name in messages: the path below the dataset's common folder.
         checksum: of its content.
         bytes: its size on disk.
         delimiter: of a CSV file.
         packages: folders by package.
         provenance: of its judgements; empty: the user's own.
+        stored: its name under the root, which every worker reads it from; empty: a file of the user's, at ``path``.
     """
 
     role: str
@@ -45,11 +46,12 @@ class Source:
     delimiter: str = ","
     packages: dict[str, list[str]] = field(default_factory=dict)
     provenance: str = ""
+    stored: str = ""
 
     @property
     def text_bytes(self) -> int:
         """An estimate of the text in it: more than its size for packed files."""
-        return self.bytes * _GROWTH.get(Path(self.path).suffix, 1)
+        return self.bytes * _GROWTH.get(Path(self.path or self.stored).suffix, 1)
 
 
 def find_sources(settings: DatasetSettings) -> list[Source]:

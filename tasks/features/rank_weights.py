@@ -4,8 +4,9 @@ g[r] = (1 − hits[r]/Q) / ln(r + 2), smoothed by a moving average of 9 ranks, f
 not under 0. A rank weighs more the fewer relevant documents stand there, and the higher it is.
 
 Source: RANCE's code [code, in part]. Choices of ours where it is not established: r counts from 0, as ln(r + 2) suggests (dense_rank 1
-is r = 0); the judged set is all queries with a labelled positive; at the ends the moving average takes the ranks that there are, and it
-is over a third of the ranks at most, since over few ranks it would level them all.
+is r = 0); the judged set is all queries that may be trained on and have a positive by people's labels (promoted ones would confirm
+themselves, and what is trained must not have seen queries that calibrate, choose or test); at the ends the moving average takes the
+ranks that there are, and it is over a third of the ranks at most, since over few ranks it would level them all.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.errors import UsageError
-from tasks.features.base import Call, FeatureInputs, only, row_jobs, rows, write_features
+from tasks.features.base import Call, FeatureInputs, label_columns, only, row_jobs, rows, unpromoted, write_features
+from tasks.models.order import is_trained
 from tasks.runner.stage import Job, Stage, Work
 from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
 from tasks.store.tables import read_array
 
-FIT = Stage(name="feature-rank-weights-fit", version=1, function="tasks.features.rank_weights:run_fit", unit="candidates")
+FIT = Stage(name="feature-rank-weights-fit", version=2, function="tasks.features.rank_weights:run_fit", unit="candidates")
 STAGE = Stage(name="feature-rank-weights", version=1, function="tasks.features.rank_weights:run", unit="candidates")
 
 Floats = NDArray[np.float64]
@@ -47,14 +49,15 @@ def build(call: Call, inputs: FeatureInputs, settings: RankWeightSettings) -> St
     """
     if "dense" not in inputs.sources:
         raise UsageError("feature 'rank-weights' weighs dense ranks, and the round has none", "mine with the source dense")
-    fitted = call(FIT, fit_jobs(inputs.scored, settings))
+    fitted = call(FIT, fit_jobs(inputs.scored, inputs.queries, settings))
     return call(STAGE, jobs(inputs.scored, fitted.parts))
 
 
-def fit_jobs(scored: Sequence[Part], settings: RankWeightSettings | None = None) -> list[Job]:
-    """One job over all parts of the scored table."""
+def fit_jobs(scored: Sequence[Part], queries: Sequence[Part], settings: RankWeightSettings | None = None) -> list[Job]:
+    """One job over all parts of the scored table, and of ``queries`` in their order."""
     keyed = (settings or RankWeightSettings()).model_dump(mode="json")
-    return [Job(index="all", inputs={"scored": only(scored, "scored.parquet")}, settings=keyed, units=rows(scored, "scored.parquet"))]
+    inputs = {"scored": only(scored, "scored.parquet"), "splits": only(queries, "queries.parquet")}
+    return [Job(index="all", inputs=inputs, settings=keyed, units=rows(scored, "scored.parquet"))]
 
 
 def jobs(scored: Sequence[Part], fitted: Sequence[Part]) -> list[Job]:
@@ -66,10 +69,11 @@ def run_fit(work: Work, out: Output) -> None:
     """Write ``weights.npy``, float64 (deepest dense rank,). Meta: judged queries, depth."""
     settings = RankWeightSettings.model_validate(dict(work.job.settings))
     hits, judged = np.zeros(0, dtype=np.int64), 0
-    for part in work.job.inputs["scored"]:
-        table = work.part_table(part, "scored.parquet", ["query_row", "dense_rank", "is_positive"])
+    for part, asked in zip(work.job.inputs["scored"], work.job.inputs["splits"], strict=True):
+        table = work.part_table(part, "scored.parquet", [*label_columns(work.storage, part.file("scored.parquet")), "dense_rank"])
         depth = pc.max(table["dense_rank"]).as_py() or 0
-        positives = table.filter(table["is_positive"])
+        trained = is_trained(work.part_table(asked, "queries.parquet", ["split"])["split"])
+        positives = table.filter(pc.and_(unpromoted(table), trained.take(table["query_row"])))
         judged += pc.count_distinct(positives["query_row"]).as_py()
         there = np.bincount(positives["dense_rank"].drop_null().to_numpy() - 1, minlength=max(depth, len(hits)))
         there[: len(hits)] += hits

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tasks import sql
 from tasks.errors import GateError, UsageError
+from tasks.models.order import is_trained
 from tasks.shards.layouts import Anchors, Ints, Layout, offsets_of
 from tasks.shards.settings import ShardSettings
 from tasks.store.manifest import Part
@@ -98,6 +99,35 @@ def drop_unscored(lines: pa.Table) -> tuple[pa.Table, int]:
     positive_valid = valid[np.flatnonzero(starts)][np.cumsum(starts) - 1] if len(valid) else valid
     kept = valid & positive_valid
     return lines.filter(pa.array(kept)), int((~kept).sum())
+
+
+def of_training(rows: pa.Table, split: pa.ChunkedArray, asked: str) -> tuple[pa.Table, dict[str, int], dict[str, int]]:
+    """Rows of queries that may be trained on.
+
+    Args:
+        rows: :data:`tasks.schema.ROWS`.
+        split: of each query of the partition.
+        asked: a split whose rows stay as well; empty: none.
+
+    Returns:
+        The rows, in their order; by split, how many queries with rows were left out, and how many stay because they were asked for.
+    """
+    names = pc.utf8_lower(split)
+    asked_for = pc.and_(pc.invert(is_trained(split)), pc.fill_null(pc.equal(names, asked.lower()), False))
+    kept = np.asarray(pc.or_(is_trained(split), asked_for))
+    own = rows["query_row"].to_numpy()
+    with_rows = np.zeros(len(kept), np.bool_)
+    with_rows[own] = True
+    left_out, stay = (
+        _counted(names.filter(pa.array(with_rows & ~kept))),
+        _counted(names.filter(pa.array(with_rows & np.asarray(asked_for)))),
+    )
+    return (rows.filter(pa.array(kept[own])) if left_out else rows), left_out, stay
+
+
+def _counted(names: pa.ChunkedArray) -> dict[str, int]:
+    counts = names.value_counts()
+    return dict(sorted(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
 
 
 def gather(storage: Storage, lines: pa.Table, queries: pa.Table, documents: Sequence[Part], settings: ShardSettings) -> Material:

@@ -10,8 +10,10 @@ from tasks.templates import Template
 # Reasons that mean: probably relevant. Rejected for one of them, a document must not serve as an in-batch negative.
 SUSPECT_REASONS = (
     "absolute_margin",
+    "answer_match",
     "duplicate",
     "labelled",
+    "likely_relevant",
     "max_score",
     "near_duplicate",
     "near_duplicate_cosine",
@@ -33,6 +35,9 @@ class ShardSettings(Settings):
     score: str = Field("dense_score", pattern=r"^[a-z][a-z0-9_]*$", description="The scored column that score columns take.")
     query_prompt: str = Field("", description="FlagEmbedding's `prompt`.")
     type: str = Field("normal", description="FlagEmbedding's `type`.")
+    split: str = Field(
+        "", description="The split that dataset.split names: its queries are written too, as they are all that was asked for."
+    )
     suspect_reasons: tuple[str, ...] = Field(
         SUSPECT_REASONS, description="Rejections for these reasons are listed in the sidecar's suspected_ids."
     )

@@ -2,7 +2,8 @@
 
 Files: ``data/train-<partition>-<number>.parquet`` (or ``.jsonl``) and, row-aligned, ``sidecar/train-<partition>-<number>.parquet``.
 Rows of another training stage or epoch than (main, 0) go to ``data-<stage>/`` (``data-<stage>-<epoch>/``), their sidecar
-to ``sidecar-…`` likewise. A partition without rows writes no file.
+to ``sidecar-…`` likewise. A partition without rows writes no file. Only rows of queries that may be trained on are written
+(:func:`tasks.models.order.is_trained`), and of those of ``ShardSettings.split``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tasks.shards.settings import ShardSettings
 from tasks.store.keys import digest
 from tasks.store.manifest import Part
 
-STAGE = Stage(name="shards", version=1, function="tasks.shards.write:run", unit="rows", folder="data/shards/{folder}")
+STAGE = Stage(name="shards", version=2, function="tasks.shards.write:run", unit="rows", folder="data/shards/{folder}")
 
 
 def jobs(

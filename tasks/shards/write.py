@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from tasks.runner.stage import Work
 from tasks.shards.formats.registry import Format, format_named
 from tasks.shards.layouts import Layout
-from tasks.shards.material import Material, check_slots, drop_unscored, gather, with_scores
+from tasks.shards.material import Material, check_slots, drop_unscored, gather, of_training, with_scores
 from tasks.shards.settings import ShardSettings
 from tasks.shards.sidecar import sidecar, suspected
 from tasks.store.output import Output
@@ -21,14 +21,19 @@ _JSON_ROWS = 2_000
 
 
 def run(work: Work, out: Output) -> None:
-    """See :mod:`tasks.shards.stage`. Facts: rows, anchors, dropped_short, dropped_unscored, rows_without_scores."""
+    """See :mod:`tasks.shards.stage`.
+
+    Facts: rows, anchors, dropped_short, dropped_unscored, rows_without_scores;
+    left_out and of_split: queries with rows, by split, that are not written, and that are only because ``settings.split`` names theirs.
+    """
     settings = ShardSettings.model_validate({name: work.job.settings[name] for name in ShardSettings.model_fields})
     wanted = format_named(str(work.job.settings["format"]))
     facts = dict.fromkeys(("rows", "anchors", "dropped_short", "dropped_unscored", "rows_without_scores"), 0)
     columns = list(dict.fromkeys(["query_id", "doc_id", "dense_score", "teacher_logit", settings.score]))
-    rows, scored = work.table("select", "rows.parquet"), work.table("scored", "scored.parquet")
+    queries = work.table("queries", "queries.parquet", ["text", "split"])
+    rows, left_out, of_split = of_training(work.table("select", "rows.parquet"), queries["split"], settings.split)
+    scored = work.table("scored", "scored.parquet")
     lines = with_scores(rows, scored.select([name for name in columns if name in scored.column_names]), settings.score)
-    queries = work.table("queries", "queries.parquet", ["text"])
     decisions = work.table("select", "decisions.parquet", ["stage", "query_id", "doc_id", "decision", "reasons"])
     for stage, epoch in sorted(set(zip(rows["stage"].to_pylist(), rows["epoch"].to_pylist(), strict=True))):
         chosen = lines.filter(pc.and_(pc.equal(lines["stage"], stage), pc.equal(lines["epoch"], epoch))).sort_by(
@@ -47,7 +52,7 @@ def run(work: Work, out: Output) -> None:
         facts["dropped_short"] += layout.dropped
         facts["rows_without_scores"] += _without_scores(material, layout)
         _write(work, out, wanted, material, layout, settings, suspected(decisions, stage, settings.suspect_reasons), _suffix(stage, epoch))
-    out.meta.update(facts)
+    out.meta.update(facts, left_out=left_out, of_split=of_split)
 
 
 def _write(

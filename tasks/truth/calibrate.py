@@ -1,7 +1,8 @@
 """Stage ``calibrate``: from the teacher's logits to probabilities, on labels that it was not trained on.
 
 Labels are positive-unlabelled: the probability is that of a *labelled* positive, too low for counts, and is named so. It does order pairs,
-weigh strata, and tell whether the teacher can tell at all.
+weigh strata, and tell whether the teacher can tell at all. Queries of split calibration are for this, where there are any; those of dev
+and test never take part.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tasks.truth.held_out import LabelledPairs, labelled_pairs, out_of_fold, unt
 from tasks.truth.reliability import Reliability, auc, reliability, verdict
 from tasks.truth.settings import CalibrationSettings
 
-STAGE = Stage(name="calibrate", version=1, function="tasks.truth.calibrate:run", unit="candidates")
+STAGE = Stage(name="calibrate", version=2, function="tasks.truth.calibrate:run", unit="candidates")
 
 SOURCE: Source = "held-out labels, uncalibrated for counts"
 _COLUMNS = ["query_id", "relevance", "is_positive", "planted", "provenance", "query_hash", "doc_hash"]
@@ -45,7 +46,7 @@ def jobs(
         sources: whose ranks the teacher's depth means.
         depth: worst rank that the teacher scored.
         held_out: the queries that the teacher was not trained on: ``all`` (a given teacher, or one for each fold), or ``{"holdout": share,
-            "seed": seed}`` as its training held groups out.
+            "seed": seed}`` as its training held groups out. Queries of split calibration never are: no teacher is trained on them.
         settings: see there.
     """
     keyed = held_out if isinstance(held_out, str) else {"holdout": float(held_out["holdout"]), "seed": int(held_out["seed"])}
@@ -77,7 +78,7 @@ def run(work: Work, out: Output) -> None:
     keyed = work.job.settings
     settings = CalibrationSettings.model_validate(keyed["calibration"])
     sources = [str(source) for source in keyed["sources"]]
-    queries = untrained(work.table("queries", "queries.parquet", ["query_id", "group"]), keyed["held_out"], settings.folds)
+    queries = untrained(work.table("queries", "queries.parquet", ["query_id", "group", "split"]), keyed["held_out"], settings.folds)
     ranks = [f"{source}_rank" for source in sources]
     candidates = work.table("candidates", "candidates.parquet", [*_COLUMNS, *ranks])
     scores = work.table("scores", "pairs.parquet")

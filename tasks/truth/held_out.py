@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.folds import Fold, group_draws, in_fold, query_groups
+from tasks.models.order import is_trained
 from tasks.schema import PROMOTED, REVIEWED
 from tasks.sql import quote_identifier, run
 from tasks.truth.calibration import apply, fit
 from tasks.truth.intervals import Codes, Floats
 
 _Flags = NDArray[np.bool_]
+_CALIBRATION = "calibration"
 _LABELS = f"provenance IS DISTINCT FROM '{PROMOTED}'"
 
 
@@ -43,10 +46,13 @@ class LabelledPairs:
 
 
 def untrained(queries: pa.Table, held_out: Any, folds: int) -> pa.Table:
-    """The queries that the teacher was not trained on.
+    """The queries that the teacher was not trained on and that may calibrate it.
+
+    Those of split calibration, where there are any: none is trained on. Else those that may be trained on and were held out. Never those
+    of dev or test.
 
     Args:
-        queries: query_id, group.
+        queries: query_id, group, split.
         held_out: ``all``, or ``holdout`` (share of the groups) and ``seed``, as the teacher's training held them out.
         folds: how many folds of groups to make.
 
@@ -55,15 +61,23 @@ def untrained(queries: pa.Table, held_out: Any, folds: int) -> pa.Table:
     """
     ids = queries["query_id"].to_pylist()
     groups = query_groups(ids, ids, queries["group"].to_pylist())
-    seed, kept = 0, np.ones(len(ids), dtype=bool)
+    seed, kept = 0, _calibrating(queries["split"])
     if isinstance(held_out, Mapping):
         seed = int(held_out["seed"])
-        kept = group_draws(groups, seed).astype(np.float64) / 2.0**64 < float(held_out["holdout"])
+    if not kept.any():
+        kept = np.asarray(is_trained(queries["split"]), dtype=bool)
+        if isinstance(held_out, Mapping):
+            kept &= group_draws(groups, seed).astype(np.float64) / 2.0**64 < float(held_out["holdout"])
     draws = group_draws(groups, seed + 1)  # other draws than those that held the groups out
     fold = np.zeros(len(ids), dtype=np.int64)
     for number in range(folds):
         fold[in_fold(draws, Fold(number, folds))] = number
     return pa.table({"query_id": queries["query_id"], "fold": fold}).filter(pa.array(kept))
+
+
+def _calibrating(split: pa.ChunkedArray) -> _Flags:
+    """(n,) which queries are of split calibration."""
+    return np.asarray(pc.fill_null(pc.equal(pc.utf8_lower(split), _CALIBRATION), False), dtype=bool)
 
 
 def labelled_pairs(

@@ -1,8 +1,9 @@
 """The in-batch rate of a selection's training rows, as rows of :data:`tasks.schema.ESTIMATES`.
 
 The batches are those that ``hardmine train`` makes of these rows: its order of stages, its shuffle, its queries (split train, or none).
-What is known of a pair of a query and another row's positive: its judgement; else the candidate's calibrated probability; else, for a
-candidate without one, the mean probability of candidates of like dense score. Most pairs are no candidates: nothing is known of them, and
+What is known of a pair of a query and another row's positive: its judgement (an explicit zero only where zeros are trusted, or a reviewer
+gave it); else the candidate's calibrated probability; else, for a candidate without one, the mean probability of candidates of like dense
+score. Most pairs are no candidates: nothing is known of them, and
 they count as candidates of the lowest stratum of dense scores do.
 """
 
@@ -36,6 +37,7 @@ class Known:
         judged: (queries,) whose rows count where there are judgements.
         probability: (candidates,) to be relevant, NaN: unknown.
         source: of the probabilities.
+        zeros: whether explicit zeros of the source are trusted, not a reviewer's alone.
     """
 
     relevant: pa.Table | None
@@ -43,6 +45,7 @@ class Known:
     judged: Flags
     probability: Floats
     source: str
+    zeros: bool = False
 
 
 def training_rows(rows: pa.Table, queries: pa.Table, stages: Sequence[str]) -> tuple[pa.Table, Codes]:
@@ -114,7 +117,7 @@ def _relevance(selected: Selected, known: Known, given: Batches) -> tuple[PairFu
         positives = _positives(selected)
         relevant = pa.concat_tables([known.relevant.select(positives.column_names).cast(positives.schema), positives])
         return by_truth(given, relevant, known.unknown), "other rows' positives, by the judgements"
-    found = _Likely.of(selected, given, known.probability)
+    found = _Likely.of(selected, given, known.probability, known.zeros)
     note = (
         f"other rows' positives; probabilities by {known.source}; pairs that are no candidates are unknown and count as the lowest stratum "
         f"of dense scores ({found.rest:.2%})"
@@ -139,12 +142,13 @@ class _Likely:
     rest: float
 
     @classmethod
-    def of(cls, selected: Selected, given: Batches, probability: Floats) -> _Likely:
+    def of(cls, selected: Selected, given: Batches, probability: Floats, zeros: bool) -> _Likely:
         stratum, mean = _strata(selected, probability)
         value = np.where(np.isfinite(probability), probability, mean[stratum])
-        labelled = selected.scored["relevance"].is_valid().to_numpy()
         positive = flags(selected.scored["is_positive"]) | flags(selected.scored["planted"])
-        value = np.where(labelled, positive.astype(np.float64), value)
+        grade = selected.score("relevance")
+        told = positive | (grade > 0) | selected.trusted_zero | (zeros & (grade <= 0))
+        value = np.where(told, positive.astype(np.float64), value)
         query = pc.index_in(selected.queries["query_id"], value_set=given.query_ids)
         asked = pc.fill_null(query, -1).to_numpy().astype(np.int64)[selected.query]
         doc = pc.fill_null(pc.index_in(selected.scored["doc_id"], value_set=given.doc_ids), -1).to_numpy().astype(np.int64)

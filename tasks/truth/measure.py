@@ -26,7 +26,7 @@ from tasks.truth.reviewed import LABELLED, Reviewed, best, known
 from tasks.truth.selected import COLUMNS, SCORES, Selected, selected
 from tasks.truth.settings import EstimateSettings
 
-STAGE = Stage(name="measure", version=2, function="tasks.truth.measure:run", unit="candidates")
+STAGE = Stage(name="measure", version=3, function="tasks.truth.measure:run", unit="candidates")
 
 _ROWS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label"]
 _QUERIES = ["query_id", "text", "language", "group", "split"]

@@ -125,7 +125,8 @@ def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
     if given.reviewed is not None and given.reviewed.sure:
         rows += review_rows(given.selected, given.reviewed, ReviewSettings(level=given.settings.level))
     rows += _teacher(given)
-    known = Known(given.relevant, given.unknown, given.judged, given.probability, given.source)
+    trusted = given.settings.judged in ("trusted_zeros", "both")
+    known = Known(given.relevant, given.unknown, given.judged, given.probability, given.source, trusted)
     rows += in_batch_rows(given.selected, known, given.settings)
     order = list(dict.fromkeys(one["estimator"] for one in rows))
     return sorted(rows, key=lambda one: order.index(one["estimator"]))

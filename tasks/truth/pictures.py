@@ -74,7 +74,7 @@ def suspects(selected: Selected, probability: Floats, labels: Codes, number: int
     """The negatives that are most likely relevant (:data:`SUSPECTS`), best estimate first.
 
     Reviewed as relevant; then by calibrated probability, label evidence, the teacher's activated score, the ratio of the dense score to the
-    least of the positives': each pair by the first of these that it has. Reviewed as not relevant: not listed.
+    least of the positives': each pair by the first of these that it has. Reviewed as not relevant, now or before: not listed.
 
     Args:
         selected: the selection.
@@ -83,7 +83,7 @@ def suspects(selected: Selected, probability: Floats, labels: Codes, number: int
         number: how many to list.
         can_tell: whether the teacher can tell relevant from not; if not, label evidence comes before its calibrated score.
     """
-    rows = np.flatnonzero(selected.emitted & (labels != 0))
+    rows = np.flatnonzero(selected.emitted & (labels != 0) & ~selected.trusted_zero)
     least = selected.score("positive_dense_score_min")
     ratio = np.divide(selected.score("dense_score"), least, out=np.full(len(least), np.nan), where=least > 0)
     found: Mapping[str, Floats] = {

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.schema import REVIEWED
 from tasks.sql import run
 from tasks.truth.intervals import Codes, Floats, clusters
 from tasks.truth.slices import slices
@@ -88,6 +89,13 @@ class Selected:
     def unlabelled(self) -> Flags:
         """(n,) retrieved, and of unknown relevance."""
         return np.asarray(self.retrieved & self.scored["relevance"].is_null().to_numpy(), dtype=bool)
+
+    @cached_property
+    def trusted_zero(self) -> Flags:
+        """(n,) a reviewer of an earlier round called it not relevant."""
+        mine = np.asarray(pc.fill_null(pc.equal(self.scored["provenance"], REVIEWED), False).to_numpy(), dtype=bool)
+        positive = flags(self.scored["is_positive"]) | flags(self.scored["planted"])
+        return np.asarray(mine & self.scored["relevance"].is_valid().to_numpy() & ~positive, dtype=bool)
 
     @cached_property
     def trained(self) -> Flags:

@@ -34,10 +34,10 @@ SIZE = "SELECT count(*) AS n FROM rounds"
 
 
 def write(root, name, seconds, results):
-    """Publish rounds of 1 to 4 candidates, in turn of a dataset of its own and of one that all write; tell how many."""
+    """Publish rounds of 1 to 4 candidates, two at least, in turn of a dataset of its own and of one that all write; tell how many."""
     world = new_world(root)
     end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end or number < 2:
         one_round(world, f"{name}{number}", number % 4 + 1, ("shared", name)[number % 2])
         build_audit(world.storage)
         number += 1
@@ -56,10 +56,10 @@ def one_round(world, key, pairs, dataset):
 
 
 def read(root, sandbox, seconds, results):
-    """Read the newest snapshot again and again; tell how often, and what was wrong."""
+    """Read the newest snapshot again and again, twice at least; tell how often, and what was wrong."""
     world = new_world(root)
     end, reads, size, wrong = time.monotonic() + seconds, 0, 0, []
-    while time.monotonic() < end:
+    while time.monotonic() < end or reads < 2:
         path = latest_audit(world.storage)
         broken, found = _sandboxed(path) if sandbox else _opened(path)
         wrong += broken

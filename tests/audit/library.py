@@ -111,6 +111,7 @@ def _scored(world, key, positives) -> StageRef:
             "dense_rank": rank,
             "dense_score": 1 - (rank or 9) / 10,
             "teacher_sigmoid": teacher,
+            "teacher_calibrated": None if teacher is None else teacher / 2,
             **other,
         }
         for query, found in _ROWS.items()

@@ -87,8 +87,7 @@ def measure(
 ) -> Iterator[tuple[str, int, Evaluated]]:
     """(system, seed, what it reached), as they come."""
     evaluate = EvaluateSettings(split="test")
-    mine_round(settings, context)
-    first = read_round(context.storage, settings.dataset.name, 1)
+    first = read_round(context.storage, settings.dataset.name, mine_round(settings, context).number)
     yield "base", 0, evaluate_checkpoint(context, first, None, evaluate, truth)
     for seed in range(seeds):
         for system, (recipe, update) in SYSTEMS.items():
@@ -132,7 +131,7 @@ def table(context: Context, dataset: str, found: dict[str, list[Evaluated]]) -> 
 
 def per_query(context: Context, dataset: str, one: Evaluated) -> np.ndarray:
     """nDCG@10 of each query, in one order."""
-    kept = next(each for each in read_evaluations(context.storage, dataset) if each.path == one.model and each.split == one.split)
+    kept = next(each for each in read_evaluations(context.storage, dataset) if (each.path, each.measures) == (one.model, one.measures))
     manifest = read_stage(context.storage, kept.evaluate.stage, kept.evaluate.key)
     assert manifest is not None
     rows = read_table(context.storage, manifest.parts[0].file("metrics.parquet")).to_pandas()

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from tasks.corpus.reviewed import labels_source
 from tasks.corpus.settings import DatasetSettings
-from tasks.errors import InputError
+from tasks.errors import InputError, StorageError
 
 
 def labelled(site, provenance, *given, **settings):
@@ -11,7 +13,7 @@ def labelled(site, provenance, *given, **settings):
     named = ("query_id", "doc_id", "relevant")
     table = pa.table({name: pa.array([row[at] for row in given]) for at, name in enumerate(named)})
     values = {"name": "d", "format": "jsonl", "corpus": "c", "queries": "q", **settings}
-    return labels_source(table, provenance, DatasetSettings(**values), site.data / "labels")
+    return labels_source(table, provenance, DatasetSettings(**values), site.storage)
 
 
 def told(site, dataset):
@@ -81,3 +83,21 @@ def test_no_labels_are_no_source_and_equal_labels_equal_ones(site):
     )
     assert one == two
     assert (one.role, one.label, one.provenance) == ("qrels", "reviewed", "reviewed")
+
+
+def test_labels_are_read_from_the_root_by_any_machine(site, small):
+    reviewed = labelled(site, "reviewed", ("b", "d0", True))
+    assert reviewed.path == "" and reviewed.stored == f"labels/{reviewed.checksum}.parquet"
+    assert site.storage.size(reviewed.stored) == reviewed.bytes
+    for left in site.storage.scratch().rglob("*"):
+        assert left.suffix != ".parquet"  # nothing that only this machine has
+    assert ("b", "d0", 1, "reviewed") in told(site, site.ingest(further=[reviewed], **small))
+
+
+def test_damaged_labels_are_refused(site, small):
+    reviewed = labelled(site, "reviewed", ("b", "d0", True))
+    place = Path(site.storage.root) / reviewed.stored
+    content = place.read_bytes()
+    place.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(StorageError, match="damaged"):
+        site.ingest(further=[reviewed], **small)

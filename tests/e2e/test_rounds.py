@@ -1,5 +1,6 @@
 """Several rounds: mine, train, measure, mine with what was trained; through the command line."""
 
+import json
 import os
 import random
 import signal
@@ -19,6 +20,10 @@ def settings_of(collection, **more):
 
 def measured(outcome):
     return outcome["measured"]["measures"]["nDCG@10"]["mean"]
+
+
+def ask(hardmine, query, *more):
+    return json.loads(hardmine("sql", query, "--format", "json", *more)[0])
 
 
 def pairs(outcome):
@@ -43,11 +48,11 @@ def test_two_rounds(hardmine, collection):
     assert (lost["round"], lost["age"]) == (1, 1)
     assert lost["steps"] == first["trained"]["facts"]["steps"]
     assert 0 < lost["trained"]["loss_share"] < 1
-    rows = hardmine.json("sql", "SELECT round, kind, steps FROM checkpoints ORDER BY created, round")
-    assert [(row["round"], row["kind"]) for row in rows] == [(1, "retriever"), (2, "retriever")]
-    rows = hardmine.json("sql", "SELECT count(DISTINCT model) AS models FROM metrics WHERE split = 'dev'")
+    rows = ask(hardmine, "SELECT round, kind, steps FROM checkpoints ORDER BY created, round")
+    assert sorted((row["round"], row["kind"]) for row in rows) == [(1, "retriever"), (1, "teacher"), (2, "retriever")]
+    rows = ask(hardmine, "SELECT count(DISTINCT model) AS models FROM metrics WHERE split = 'dev'")
     assert rows == [{"models": 3}]
-    rows = hardmine.json("sql", "SELECT from_round, under_round FROM staleness_by_round")
+    rows = ask(hardmine, "SELECT from_round, under_round FROM staleness_by_round")
     assert {(row["from_round"], row["under_round"]) for row in rows} == {(1, 2)}
     again = hardmine.json("mine", file)
     assert [one["trained"]["cached"] for one in again["rounds"]] == [True, True]
@@ -75,6 +80,8 @@ def test_a_loop_whose_negatives_stay_hard_ends_before_it_trains_on_them(hardmine
 def test_a_loop_without_queries_to_choose_by_is_refused_before_a_model_runs(hardmine, collection):
     settings = settings_of(collection)
     settings["dataset"]["splits"] = {"train": 1.0}
+    _, err = hardmine("mine", hardmine.write(**{**settings, "evaluate": {"split": "test"}}), code=2)
+    assert "choose by dev" in err
     _, err = hardmine("mine", hardmine.write(**settings), code=2)
     assert "split 'dev'" in err
     assert "dataset.splits" in err
@@ -104,5 +111,5 @@ def test_killed_at_random_it_ends_with_the_same_checkpoints(hardmine, collection
 
 
 def fingerprints(hardmine, root):
-    rows = hardmine.json("sql", "SELECT round, model FROM checkpoints ORDER BY round", "--root", root)
+    rows = ask(hardmine, "SELECT round, model FROM checkpoints WHERE kind = 'retriever' ORDER BY round", "--root", root)
     return [(row["round"], row["model"]) for row in rows]

@@ -40,6 +40,22 @@ def test_weights_by_hand(tmp_path, parts):
     assert list(of_query(column, "t").values()) == list(first.values())[:3]
 
 
+def test_only_peoples_labels_of_queries_that_train_count(tmp_path):
+    """With queries of dev and test (positives at rank 2) and a promoted one at rank 4 the weights are as without them."""
+    docs, queries, rows = collection()
+    more = [("u", "dev", None), ("v", "Test", None), ("w", None, "promoted")]
+    queries += [{"query_id": name, "split": split} for name, split, _ in more]
+    rows += [
+        {"query_id": name, "doc_id": doc, "dense_rank": place, "is_positive": doc == "b", "provenance": whose if doc == "b" else None}
+        for name, _, whose in more
+        for place, doc in enumerate("acpb" if whose else "abpc", 1)
+    ]
+    setting = context(tmp_path)
+    inputs = world(setting.storage, docs, queries, rows, query_parts=2)
+    found = values(setting.storage, inputs, features(setting, {"rank-weights": {}}, inputs)["rank-weights"])["rance_weight"]
+    assert [found["u", doc] for doc in "abpc"] == pytest.approx([one - min(G) for one in G], abs=1e-6)
+
+
 def test_a_straight_line_is_fitted_to_the_four():
     """Around r = 1.5 the slope is (-1.5 g0 - 0.5 g1 + 0.5 g2 + 1.5 g3) / 5 = -0.0008: the weights fall by that to 0."""
     slope = (-1.5 * G[0] - 0.5 * G[1] + 0.5 * G[2] + 1.5 * G[3]) / 5

@@ -35,9 +35,11 @@ def test_the_readme_names_every_command_recipe_format_and_table():
 
 def test_the_readmes_yaml_is_valid():
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.S)]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     assert validate(MineSettings, blocks[0]).num_negatives == 5
-    recipe = compose_recipe(blocks[1]["recipe"], Facts(5, 1))
+    loop = validate(MineSettings, {**blocks[0], **blocks[1], "dataset": {**blocks[0]["dataset"], **blocks[1]["dataset"]}})
+    assert (loop.trains, loop.rounds, loop.stop.patience) == (True, 3, 1)
+    recipe = compose_recipe(blocks[2]["recipe"], Facts(5, 1))
     assert [rule.name for rule in recipe.rules] == ["duplicate", "near_duplicate", "teacher_ceiling", "lexical_match"]
 
 

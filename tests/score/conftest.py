@@ -66,7 +66,7 @@ def make_candidates(storage, world):
                 hashes = (input_hash("", world[2][query]), input_hash("", text))
                 place = (f"q{query}", f"d{partition}{row}", query, partition, row)
                 rows.append(
-                    (*place, 1 if positive else None, positive, False, *hashes, rank, np.float32(0.5), 1 if at == 3 else None, None)
+                    (*place, 1 if positive else None, positive, False, None, *hashes, rank, np.float32(0.5), 1 if at == 3 else None, None)
                 )
         out = Output(storage, f"data/candidates/{'-'.join(map(str, queries))}")
         out.table("candidates.parquet", pa.table(list(map(list, zip(*rows, strict=True))), schema=candidates(SOURCES)))

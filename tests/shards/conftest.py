@@ -55,6 +55,16 @@ class World:
     def write(self, name, **settings) -> StageManifest:
         return run_stage(Context(self.storage, lambda: InlineExecutor(1), Silent()), shards.STAGE, self.jobs(name, **settings))
 
+    def with_splits(self, *splits) -> "World":
+        """The same, each query with a split."""
+        queries = pa.Table.from_pylist(
+            [{"query_id": f"q{n}", "text": text, "split": split} for n, (text, split) in enumerate(zip(QUERIES, splits, strict=True))],
+            schema=schema.QUERIES,
+        )
+        out = Output(self.storage, f"in/queries-{'-'.join(str(split) for split in splits)}")
+        out.table("queries.parquet", queries)
+        return replace(self, queries=self.queries.model_copy(update={"files": tuple(out.files)}))
+
     def with_rows(self, rows, stages=(("main", 0),)) -> "World":
         out = Output(self.storage, "in/other")
         out.table("rows.parquet", rows_table(rows, stages))

@@ -210,3 +210,43 @@ def test_load_dataset_reads_the_folder(world, known, tmp_path, monkeypatch):
     assert near(loaded.to_dict()) == EXPECTED[known.name]
     whole = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache2"))
     assert near(whole.to_dict()) == EXPECTED[known.name]
+
+
+def sums(manifest):
+    return {record.name: record.checksum for record in manifest.parts[0].files}
+
+
+@pytest.mark.parametrize("name", [known.name for known in FORMATS])
+def test_rows_of_queries_that_must_not_be_trained_on_are_left_out(world, name):
+    plain, divided = (one.write(name, num_negatives=1) for one in (world, world.with_splits("dev", "Train", "test")))
+    queries, left = read(world, plain, "sidecar/")["query_id"], read(world, divided, "sidecar/")["query_id"]
+    assert left == [query for query in queries if query == "q1"]
+    assert "zero?" not in json.dumps(read(world, divided))
+    whole = read(world, plain)
+    assert read(world, divided) == {
+        column: [value for q, value in zip(queries, whole[column], strict=True) if q == "q1"] for column in whole
+    }
+    meta = divided.parts[0].meta
+    assert (meta["anchors"], meta["left_out"], meta["of_split"]) == (1, {"dev": 1, "test": 1}, {})  # q0 has two rows, q2 one
+
+
+@pytest.mark.parametrize("name", [known.name for known in FORMATS])
+def test_files_of_queries_without_a_split_or_of_train_are_the_same(world, name):
+    plain = world.write(name)
+    assert sums(world.with_splits("train", None, "train").write(name)) == sums(plain)
+    assert (plain.parts[0].meta["left_out"], plain.parts[0].meta["of_split"]) == ({}, {})
+
+
+def test_the_split_that_was_asked_for_is_written(world):
+    asked = world.with_splits("test", "test", "test").write("triplet", split="test")
+    assert sums(asked) == sums(world.write("triplet"))
+    assert (asked.parts[0].meta["left_out"], asked.parts[0].meta["of_split"]) == ({}, {"test": 3})
+    mixed = world.with_splits("test", "dev", None).write("labeled-pair", split="Test")
+    assert set(read(world, mixed, "sidecar/")["query_id"]) == {"q0", "q2"}
+    assert (mixed.parts[0].meta["left_out"], mixed.parts[0].meta["of_split"]) == ({"dev": 1}, {"test": 1})
+
+
+def test_nothing_is_written_where_no_query_may_be_trained_on(world):
+    manifest = world.with_splits("test", "dev", "calibration").write("triplet")
+    assert manifest.parts[0].files == ()
+    assert manifest.parts[0].meta["left_out"] == {"calibration": 1, "dev": 1, "test": 1}

@@ -323,10 +323,10 @@ def test_the_report(tmp_path):
 
 def test_no_event_without_an_api(tmp_path, monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    _, found, _ = look(tmp_path)
-    assert not emit_stale("toy", 2, found.facts, 0.0)
+    _, found, now = look(tmp_path)
+    assert not emit_stale(now, "root", found.facts, 0.0)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert not emit_stale("toy", 2, found.facts, 1.0)  # not over the limit
+    assert not emit_stale(now, "root", found.facts, 1.0)  # not over the limit
 
 
 def test_settings():

@@ -6,13 +6,16 @@ import io
 import pytest
 from rich.console import Console
 
+from flows.again import select_again
+from flows.compare import CompareRequest, compare
 from flows.mine import mine_round
 from flows.rates import shown, zero_notes
-from flows.report import gather
+from flows.report import gather, report
+from flows.report_names import compared
 from flows.review import import_labels
 from flows.review_sample import export_sample
 from flows.settings import MineSettings
-from flows.stored import find_round
+from flows.stored import find_round, measured, stored_settings, stored_stage
 from flows.summary import print_result, print_selection
 from flows.versus import print_versus
 from tasks.audit.build import latest_audit
@@ -77,8 +80,6 @@ def test_suspect_zeros_are_told_everywhere(round_):
 
 
 def comparison(setting, record):
-    from flows.compare import CompareRequest, compare
-
     return compare(setting, record, CompareRequest(recipes=["top"], truncate=True, sweep_queries=0))
 
 
@@ -115,3 +116,61 @@ def test_a_review_calibrates_and_is_told(round_, tmp_path):
     assert {(one.recipe, one.calibration) for one in data.calibration.reviewed} >= {("top", "review"), ("skip-n", "review")}
     assert data.false_negatives[0].estimator == "review"
     assert {each.by for each in data.slices} >= {"dataset", "length", "positives", "difficulty"}
+
+
+def test_a_selection_that_is_made_again_is_told_with_its_reviews(round_):
+    """Mining and selecting again measure without the reviews first; what they give back is what the record has."""
+    setting, result = round_
+    record = find_round(setting.storage, result.round)
+    (kept,) = {one.measures for one in record.selections if one.recipe == "skip-n"}
+    again, selected = select_again(setting, record, "skip-n", None, [], False)
+    settings = stored_settings(record)  # with the reviews as labels it would be another round
+    dataset = settings.dataset.model_copy(update={"reviews": False})
+    mined = mine_round(settings.model_copy(update={"root": setting.storage.root, "dataset": dataset}), setting)
+    assert mined.round == result.round
+    for found in (selected.result, mined.selection):
+        assert found.measures["estimates"]["review"][3] > 0
+        assert found.measures == stored_stage(setting.storage, kept).parts[0].meta
+    assert "review" not in result.selection.measures["estimates"]
+    assert selected.record.measures == again.selection(mined.selection_id).measures == kept
+
+
+def test_two_selections_by_one_recipe_are_reported_each_at_its_own_settings(round_, tmp_path):
+    setting, result = round_
+    record, other = select_again(setting, find_round(setting.storage, result.round), {"name": "skip-n", "skip": 3}, 2, [], True)
+    chosen, key = record.selection(), other.result.selection_id
+    assert chosen.selection_id == result.selection_id != key
+    first, second = f"skip-n {chosen.selection_id[:6]}", f"skip-n {key[:6]}"
+    shown = compared(record, ["skip-n", "dpr", {"name": "skip-n", "skip": 4}])
+    assert shown.wanted[:2] == ("skip-n", "top")  # as published: these have a curve
+    assert shown.wanted[2] == record.selection(key).recipe_settings
+    assert (shown.names, shown.baseline) == ((first, "top", second, "dpr", "skip-n"), "top")
+    assert shown.labels == {chosen.selection_id: first, record.selection("top").selection_id: "top", key: second}
+
+    request = CompareRequest(recipes=shown.wanted, truncate=True, sweep_queries=5)
+    found = shown.named(compare(setting, record, request))
+    assert [one.recipe for one in found.outcomes] == list(shown.names)
+    assert {line.family for line in found.curves} >= {first, "skip-n"}
+    assert set(found.outcomes[0].overlap) == {"top", second, "dpr", "skip-n"}
+    # each selection's outcome counts its own negatives
+    decided = {first: result.selection.decisions, second: other.result.decisions}
+    per_query = {name: next(one.metrics.negatives_per_query for one in found.outcomes if one.recipe == name) for name in decided}
+    assert per_query[second] < per_query[first]
+
+    data = gather(setting.storage, record, chosen, found, False, shown.labels, shown.baseline)
+    assert (data.facts.recipe, data.facts.baseline) == (first, "top")
+    assert [(one.recipe, one.negatives) for one in data.funnels[:2] if one.recipe == first] == [(first, decided[first]["negative"])]
+    assert {one.recipe for one in data.false_negatives} == {first, "top", second}
+    for name, selection in ((first, chosen), (second, record.selection(key))):
+        (judged,) = (row for row in measured(setting.storage, selection, "estimates.parquet").to_pylist() if is_judged(row))
+        assert [one.rate for one in data.false_negatives if (one.recipe, one.estimator) == (name, judged["estimator"])] == [judged["rate"]]
+    # the slices are the chosen one's: its share of queries served by query length
+    yields = measured(setting.storage, chosen, "slices.parquet").to_pylist()
+    expected = {(row["slice"], row["value_of_slice"]): row["served"] for row in yields if row["slice"] != "all"}
+    assert {(one.by, one.name): one.values["yield"].value for one in data.slices if "yield" in one.values} == expected
+    assert {one.recipe for one in data.calibration.reviewed} == {first, "top"}
+    assert report(setting, record, tmp_path / "report.html", [], None, 0).stat().st_size > 0
+
+
+def is_judged(row):
+    return row["estimator"] == "judged" and row["slice"] == "all"

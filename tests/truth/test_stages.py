@@ -56,9 +56,11 @@ def spread(positives, unlabelled, logit):
     return [[(1, logit, "positive"), (count, logit, "unlabelled")] for count in share]
 
 
-def calibrated(tmp_path, queries, held_out="all", **settings):
+def calibrated(tmp_path, queries, held_out="all", splits=None, **settings):
     setting = context(tmp_path)
     mined, pairs, asked = world(queries)
+    if splits:
+        asked = asked.set_column(asked.schema.get_field_index("split"), "split", pa.array(splits, pa.string()))
     half = pairs.num_rows // 2
     parts = {
         "candidates": [commit(setting.storage, "candidates", "q0000", {"candidates.parquet": mined})],
@@ -142,6 +144,7 @@ def test_queries_that_a_teacher_held_out():
     """By groups as the teacher's training draws them: a group goes as a whole."""
     names = [f"q{number:03d}" for number in range(200)]
     queries = pa.table({"query_id": names, "group": [None if number % 2 else f"g{number // 4}" for number in range(200)]})
+    queries = queries.append_column("split", pa.nulls(200, pa.string()))
     found = untrained(queries, {"holdout": 0.3, "seed": 5}, 4)
     groups = [group or name for name, group in zip(names, queries["group"].to_pylist(), strict=True)]
     expected = {name for name, draw in zip(names, group_draws(groups, 5).tolist(), strict=True) if draw / 2**64 < 0.3}
@@ -152,6 +155,29 @@ def test_queries_that_a_teacher_held_out():
     assert all(len(each) == 1 for each in folds.values())
     assert len({fold for each in folds.values() for fold in each}) == 4  # held-out groups are spread over all folds
     assert untrained(queries, "all", 4).num_rows == 200
+
+
+@pytest.mark.parametrize("split", ["dev", "Test"])
+def test_labels_that_choose_or_test_calibrate_nothing(tmp_path, split):
+    """Ten queries that train; the last one's label is of dev or test, and changes no byte."""
+    own = spread(10, 30, 1.0)
+    made = []
+    for number, kinds in enumerate((("positive", "unlabelled"), ("unlabelled", "positive"))):
+        other = [(1, logit, kind) for logit, kind in zip((4.0, -4.0), kinds, strict=True)]
+        setting, part = calibrated(tmp_path / str(number), [*own, other], splits=[None, *["train"] * 9, split])
+        assert (part.meta["positives"], part.meta["pairs"]) == (10, 40)
+        made.append(Path(setting.storage.root, part.file("calibration.json").path).read_bytes())
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("held_out", ["all", {"holdout": 0.01, "seed": 0}])
+def test_queries_that_calibrate_count_alone(tmp_path, held_out):
+    """Ten queries of split calibration with 30 unlabelled candidates, all of them unseen; twelve others tell nothing."""
+    queries = [*spread(10, 30, 1.0), *spread(12, 12, 5.0)]
+    splits = ["calibration", "Calibration"] * 5 + ["train", "dev", None] * 4
+    setting, part = calibrated(tmp_path, queries, held_out, splits)
+    assert (part.meta["positives"], part.meta["pairs"]) == (10, 40)
+    assert fitted(setting, part).intercept == fitted(*calibrated(tmp_path / "alone", spread(10, 30, 1.0))).intercept
 
 
 def test_too_few_labels(tmp_path):
@@ -475,6 +501,24 @@ def test_unknown_zeros_are_in_no_batch_rate(tmp_path):
         assert world.measure(settings={"judged": kind}, truth=truth).rate("in_batch_pairs", "batch_size", "2")["pairs"] == pairs
 
 
+def test_a_zero_in_the_batch_is_unknown_unless_it_is_trusted(tmp_path):
+    """Of the pairs (q1, p2) and (q2, p1) the first is a candidate, calibrated at 0.9, and an explicit zero; the other has the least: 0.05.
+
+    Not trusted: (0.9 + 0.05) / 2. Trusted, or a reviewer's, or a grade under that of positives: (0 + 0.05) / 2.
+    """
+    cases = [
+        ("none", 0, None, 0.475), ("trusted_zeros", 0, None, 0.025), ("none", 0, "reviewed", 0.025), ("none", 1, None, 0.025),
+    ]  # fmt: skip
+    for number, (judged, grade, whose, rate) in enumerate(cases):
+        world = World(tmp_path / str(number))
+        extra = {"query_id": "q1", "doc_id": "p2", "dense_rank": 6, "dense_score": 0.1, "is_positive": False, "planted": False}
+        extra |= {"relevance": grade, "provenance": whose, "teacher_logit": 3.0, "teacher_sigmoid": 0.5, "teacher_calibrated": 0.9}
+        world.scored[0] = world.part("scored", {"scored.parquet": table([*rows("q1", "d2"), extra], SOURCES)})
+        world.decided = world.select(world.recipe)
+        row = world.measure(probed=False, settings={"judged": judged, "min_grade": 2}).rate("in_batch_pairs", "batch_size", "2")
+        assert (row["rate"], row["pairs"]) == (pytest.approx(rate), 2)
+
+
 def test_histogram_kinds(tmp_path):
     """Bins of width 0.175 from 0.6: planted 0.8 and 0.6; positives 0.95 twice; negatives 0.9, 0.7, 0.9, 0.8. The rest was passed over."""
     found = World(tmp_path).measure(settings={"bins": 2}).tables["histogram"]
@@ -543,6 +587,13 @@ def test_what_a_reviewer_called_not_relevant_is_no_suspect_zero(tmp_path):
     change = {("q1", "d1"): {"relevance": 0, "provenance": "reviewed"}}
     found = World(tmp_path, change=change).measure()
     assert (found.meta["suspect_zeros"], found.meta["zeros"]) == (0, 0)
+
+
+def test_what_an_earlier_review_called_not_relevant_is_no_suspect(tmp_path):
+    """(q1, d1) is a negative, a trusted zero, and would be listed first; a reviewed positive grade is no zero."""
+    found = World(tmp_path, change={("q1", "d1"): {"relevance": 0, "provenance": "reviewed"}}).measure()
+    assert found.meta["negatives"] == 4
+    assert listed(found) == [(*pair, "calibrated") for pair in (("q2", "d1"), ("q2", "d2"), ("q1", "d3"))]
 
 
 def test_a_reviewed_zero_may_be_a_negative_and_is_judged(tmp_path):
