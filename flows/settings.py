@@ -104,6 +104,10 @@ class MineSettings(Settings):
     def _chunk_is_there(self) -> Self:
         if self.query_chunk >= self.query_chunks:
             raise ValueError(f"query_chunk is {self.query_chunk}, and there are {self.query_chunks} (query_chunks), counted from 0")
+        if self.train is not None and self.train.earlier and self.query_chunks > 1:
+            raise ValueError(
+                "train.earlier takes rows of the same queries, and rounds of different chunks have none in common: set one of both"
+            )
         return self
 
     def resolved(self, base: Path) -> MineSettings:

@@ -16,7 +16,7 @@ from tasks.errors import InputError
 from tasks.finetune import lines as tables
 from tasks.finetune.corpora import Corpora
 from tasks.finetune.grid import Grid, Ints, grid, lessons
-from tasks.finetune.mix import pair_keys, with_earlier, with_random
+from tasks.finetune.mix import pair_keys, with_earlier, with_random, without_known
 from tasks.finetune.splits import is_trained, refuse_others
 from tasks.models.losses.registry import LOSSES
 from tasks.models.samples import Frozen, Names, Samples
@@ -63,9 +63,18 @@ def gather(work: Work, settings: TrainSettings) -> tuple[Samples, dict[str, Any]
     hashes = queries["input_hash"].take(pc.index_in(pa.array(made.query_ids, pa.string()), value_set=queries["query_id"].combine_chunks()))
     names = np.asarray(hashes.to_pylist(), dtype=object)
     positives, suspects = _pairs(found.known), _suspects(found, names, corpora, work)
-    made, replaced = with_random(made, settings.random, settings.seed, corpora.count, _known(work, corpora, names, positives, suspects))
+    known = _known(work, corpora, names, positives, suspects)
+    dropped = 0
+    if changed:
+        made, dropped = without_known(made, known)
+    made, replaced = with_random(made, settings.random, settings.seed, corpora.count, known)
     full = _full(made, settings)
-    facts |= {"earlier_rows": changed, "random_negatives": replaced, "dropped_short": len(made) - int(full.sum())}
+    facts |= {
+        "earlier_rows": changed,
+        "earlier_dropped": dropped,
+        "random_negatives": replaced,
+        "dropped_short": len(made) - int(full.sum()),
+    }
     made = made.take(full)
     if not len(made):
         raise InputError("there is nothing to train on: every row is short of negatives", "lower train.num_negatives, or set another loss")

@@ -50,6 +50,28 @@ def with_earlier(now: Grid, earlier: Sequence[Grid], share: float, seed: int) ->
     return made, int(changed.sum())
 
 
+def without_known(made: Grid, known: Known) -> tuple[Grid, int]:
+    """Rows without negatives that are known or suspected to be relevant by now: an earlier round could not know.
+
+    Args:
+        made: rows.
+        known: pairs that are no negatives.
+
+    Returns:
+        (rows, how many negatives were taken out).
+    """
+    rows, slots = np.nonzero(made.documents >= 0)
+    negative = slots > 0
+    rows, slots = rows[negative], slots[negative]
+    if not len(rows):
+        return made, 0
+    wrong = known(rows, made.documents[rows, slots])
+    where = np.zeros(made.documents.shape, dtype=bool)
+    where[rows[wrong], slots[wrong]] = True
+    nothing: dict[str, Floats] = {name: np.full(where.shape, np.nan, dtype=np.float32) for name in made.values}
+    return made.with_slots(where, np.full(where.shape, -1, dtype=np.int64), nothing), int(wrong.sum())
+
+
 def with_random(made: Grid, share: float, seed: int, count: int, known: Known) -> tuple[Grid, int]:
     """Rows in which a share of the negatives are random documents.
 

@@ -91,6 +91,16 @@ def test_negatives_of_earlier_rounds(site, model, train):
     assert samples_of(site, now, model, train(), earlier=[before])[1]["earlier_rows"] == 0
 
 
+def test_an_earlier_round_s_negative_that_is_a_label_by_now_is_dropped(site, model, train):
+    documents = site.documents()
+    now = site.mined(documents, 4, lambda n: [10], name="d/2", also=[(0, 11), (1, 11)])
+    before = site.mined(documents, 3, lambda n: [11, 9], name="d/1", selection="s0")
+    samples, facts = samples_of(site, now, model, train(earlier=1.0), earlier=[before])
+    texts = [[samples.document_texts[place].split()[-1] if place >= 0 else None for place in row[1:]] for row in samples.documents.tolist()]
+    assert texts == [[None, "pepper"], [None, "pepper"], ["mirror", "pepper"], ["ladder", None]]
+    assert (facts["earlier_rows"], facts["earlier_dropped"]) == (3, 2)
+
+
 def test_rounds_over_other_documents_keep_their_own_addresses(site, model, train):
     now = site.mined(site.documents(), 4, lambda n: [10], name="d/2")
     other = site.documents([word + "s" for word in ["x"] * 11] + ["changed"], parts=3)
