@@ -6,16 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from flows.looking_back import card_of, checkpoint_of, choose, rounds_before
 from tasks.audit.records import RoundRecord, StageRef
-from tasks.compare.figure import COLOURS, inline_figure, write_figure
 from tasks.runner.runner import Context
 from tasks.staleness.facts import StalenessFacts, facts_of, lines
 from tasks.staleness.facts import stale as stale
-from tasks.staleness.plot import StalenessCurve, curves_of, draw_staleness
+from tasks.staleness.plot import StalenessCurve, curves_of
 from tasks.staleness.settings import SCALE, StalenessSettings
 from tasks.staleness.task import look_back, summarise_staleness
 from tasks.store.manifest import StageManifest, read_stage
@@ -23,7 +21,6 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_parts
 
 EVENT = "hardmine.negatives.stale"
-_SIZE = (7.4, 4.2)  # inches
 
 
 @dataclass(frozen=True)
@@ -129,17 +126,6 @@ def staleness_rows(storage: Storage, rounds: Sequence[RoundRecord]) -> list[dict
 def staleness_curves(storage: Storage, rounds: Sequence[RoundRecord]) -> tuple[StalenessCurve, ...]:
     """Loss share of each round's negatives by age; ``rounds`` of one dataset."""
     return curves_of(staleness_rows(storage, rounds))
-
-
-def staleness_plot(curves: Sequence[StalenessCurve], path: Path | None = None) -> str:
-    """The plot as SVG text; with a path it is written there too, as .svg or .png."""
-
-    def draw(figure: Any) -> None:
-        draw_staleness(figure, curves, COLOURS)
-
-    if path is not None:
-        write_figure(path, _SIZE, draw)
-    return inline_figure(_SIZE, draw)
 
 
 def _has_api() -> bool:

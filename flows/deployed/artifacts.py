@@ -13,10 +13,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.report import report
 from flows.results import MineResult, SelectionResult
+from flows.staleness import staleness_curves
 from flows.stored import measured
 from flows.summary import REASONS
-from tasks.audit.records import RoundRecord
-from tasks.report.pictures import bars_picture, histograms, scores_picture
+from tasks.audit.records import RoundRecord, list_rounds
+from tasks.report.pictures import bars_picture, histograms, scores_picture, staleness_picture
 from tasks.runner.runner import Context
 from tasks.store.storage import Storage
 
@@ -81,6 +82,9 @@ def summary(storage: Storage, record: RoundRecord, result: MineResult) -> str:
     table = measured(storage, record.selection(chosen.selection_id), "histogram.parquet")
     if table is not None:
         lines += [f"![scores by decision]({scores_picture(one)})" for one in histograms(table)]
+    curves = staleness_curves(storage, list_rounds(storage, record.dataset)) if result.staleness.earlier else ()
+    if curves:
+        lines += [f"![what is left of earlier rounds' negatives]({staleness_picture(curves)})"]
     lines += ["", "### Training files", "", *(f"- **{name}** `{folder}`" for name, folder in chosen.shards.items())]
     return "\n".join(lines)
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.compare.figure import GREY, INK, write_figure
+from tasks.compare.figure import COLOURS, GREY, INK, write_figure
 from tasks.report.data import Histogram
 from tasks.report.figures import AMBER, draw_histogram, group_colour
 from tasks.report.words import count, line
+from tasks.staleness.plot import StalenessCurve, draw_staleness
 
 _WIDTH = 7.2  # inches
 _ROW = 0.34
@@ -54,6 +55,11 @@ def scores_picture(histogram: Histogram) -> str:
                 figure.text(0.115 + 0.17 * shown.index(group), 0.985, group, fontsize=10, va="top", color=group_colour(group, number))
 
     return _uri((_WIDTH, 3.4), draw)
+
+
+def staleness_picture(curves: Sequence[StalenessCurve]) -> str:
+    """Loss share of earlier rounds' negatives under later checkpoints."""
+    return _uri((_WIDTH, 4.0), lambda figure: draw_staleness(figure, curves, COLOURS))
 
 
 def histograms(table: pa.Table) -> list[Histogram]:

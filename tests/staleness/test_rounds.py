@@ -6,17 +6,19 @@ t2 (a)          .5  .5  .4  .1              .7  .5  .4  .1      b c   b c
 k1 (b)          .5  .6  .2  .4              .6  .6  .5  .4      a d   a c
 """
 
+import base64
 import math
 from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
-from flows.staleness import emit_stale, stale, staleness, staleness_curves, staleness_lines, staleness_plot, staleness_rows
+from flows.staleness import emit_stale, stale, staleness, staleness_curves, staleness_lines, staleness_rows
 from flows.staleness_report import staleness_section
 from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.records import list_rounds, publish_round
 from tasks.report.data import ReportData
+from tasks.report.pictures import staleness_picture
 from tasks.report.render import render_report
 from tasks.sql import query_snapshot
 from tasks.staleness.facts import StalenessFacts
@@ -300,10 +302,9 @@ def test_the_plot(tmp_path):
     assert [(curve.from_round, curve.cohort, curve.ages) for curve in curves] == [(1, "trained", (0, 1)), (1, "control", (0, 1))]
     assert curves[0].values == pytest.approx((OWN["trained"], (T1 + T2) / 2), rel=1e-6)
     assert curves[0].low[0] is None
-    drawn = staleness_plot(curves, tmp_path / "plot.png")
-    assert drawn == staleness_plot(curves)
-    assert "round 1, control" in drawn
-    assert (tmp_path / "plot.png").stat().st_size > 1000
+    picture = base64.b64decode(staleness_picture(curves).removeprefix("data:image/png;base64,"))
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 1000
     publish_round(here.storage, second.model_copy(update={"staleness": None}))
     assert list_rounds(here.storage)[1].staleness == second.staleness  # publishing again keeps it
 
