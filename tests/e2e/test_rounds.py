@@ -6,6 +6,8 @@ import random
 import signal
 import time
 
+import pytest
+
 from tests.e2e.conftest import round_settings
 
 SPLITS = {"train": 0.6, "dev": 0.2, "test": 0.2}
@@ -88,6 +90,7 @@ def test_a_loop_without_queries_to_choose_by_is_refused_before_a_model_runs(hard
     assert not list((hardmine.folder / "mining").glob("data/embed-*"))
 
 
+@pytest.mark.slow  # the fast form kills a training alone: tests/finetune/test_resume.py
 def test_killed_at_random_it_ends_with_the_same_checkpoints(hardmine, collection, tmp_path):
     """SIGKILL while it mines and trains; the last run ends with the bytes of an undisturbed one."""
     file = hardmine.write(**settings_of(collection))
