@@ -70,6 +70,7 @@ def test_a_loop_that_gains_nothing_ends(hardmine, collection):
     assert "no gain of more than 0.99 in nDCG@10 on dev" in result["stopped"]
 
 
+@pytest.mark.slow
 def test_a_loop_whose_negatives_stay_hard_ends_before_it_trains_on_them(hardmine, collection):
     train = {**TRAIN, "learning_rate": 1e-12}  # the checkpoint is another one, and ranks as before
     file = hardmine.write(**settings_of(collection, rounds=5, train=train, stop={"patience": 9, "staleness_floor": 0.2}))
