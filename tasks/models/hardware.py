@@ -27,7 +27,12 @@ _PLAIN_ATTENTION = 256  # tokens, up to which a CPU trains with plain attention
 
 @cache
 def cuda_capability() -> float | None:
-    """Compute capability of the first GPU that this torch can use, ``None`` without one."""
+    """Compute capability of the first GPU that this torch can use, ``None`` without one.
+
+    HARDMINE_CUDA_CAPABILITY (as 9.0) says it of the workers, where a run's own machine has no GPU and they do.
+    """
+    if os.environ.get("HARDMINE_CUDA_CAPABILITY"):
+        return float(os.environ["HARDMINE_CUDA_CAPABILITY"])
     spec = importlib.util.find_spec("torch")
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in {"", "-1"}
     if spec is None or spec.origin is None or hidden or not (Path(spec.origin).parent / "lib" / "libtorch_cuda.so").exists():
@@ -53,6 +58,17 @@ def resolve_dtype(dtype: str, device: str) -> str:
         return dtype
     has = cpu_has_bfloat16() if device == "cpu" else (cuda_capability() or 0.0) >= 8.0
     return "bfloat16" if has else "float32"
+
+
+def resolve_backend(backend: str, device: str, dtype: str) -> str:
+    """``auto`` as ``fused`` where layers can be packed: bfloat16 on a CPU; see :mod:`tasks.models.fused`.
+
+    >>> resolve_backend("auto", "cpu", "bfloat16"), resolve_backend("auto", "cpu", "float32"), resolve_backend("torch", "cpu", "bfloat16")
+    ('fused', 'torch', 'torch')
+    """
+    if backend != "auto":
+        return backend
+    return "fused" if (device, dtype) == ("cpu", "bfloat16") else "torch"
 
 
 def training_attention(device: str, max_length: int) -> dict[str, str]:

@@ -22,6 +22,10 @@ class _Loaded(Settings):
     max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
     dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
     device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
+    backend: Literal["auto", "torch", "fused"] = Field(
+        "auto",
+        description="fused: packed linear layers with GELU and residual sums inside, for bfloat16 on a CPU; auto: where that is possible.",
+    )
     batch_tokens: int | None = Field(
         None,
         ge=16,
@@ -33,7 +37,9 @@ class _Loaded(Settings):
 class ModelSettings(_Loaded):
     """The retriever: ``model`` in run.yaml."""
 
-    path: str = Field(PACKAGED, description="A folder, a hub id, or packaged:all-MiniLM-L6-v2.")
+    path: str = Field(
+        PACKAGED, description="A folder, a hub id, packaged:all-MiniLM-L6-v2, or root:data/… for a checkpoint that lies in the root."
+    )
     query_prompt: str = Field("", description="Put before each query.")
     document_prompt: str = Field("", description="Put before each document.")
     similarity: Literal["auto", "cosine", "dot"] = Field("auto", description="auto: what the model's own configuration says.")
