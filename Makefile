@@ -23,8 +23,8 @@ $(READY): requirements.lock pyproject.toml
 quickstart: install  ## mine the docstrings of the installed packages: the whole pipeline on real text
 	$(BIN)/hardmine quickstart
 
-ui: install  ## a Prefect server with its pages, and all flows run from it; Ctrl-C ends it
-	$(BIN)/hardmine serve
+ui: install  ## a Prefect server with its pages, and all flows run from it (PORT=4200); Ctrl-C ends it
+	$(BIN)/hardmine serve --port $(or $(PORT),4200)
 
 stack: install  ## Postgres, S3, a Prefect server with its worker, Dask: docs/infra.md; Ctrl-C ends it
 	$(BIN)/python -m infra.stack --folder $(or $(STACK),mining/stack)

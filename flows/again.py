@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flows.checks import check_new_folder
 from flows.review import apply_reviews
 from flows.selection import Selected, check_depth, check_features, run_selection, shard_settings
 from flows.stored import as_published, stored_facts, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round
-from tasks.errors import UsageError
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
@@ -56,8 +56,7 @@ def export_round(context: Context, record: RoundRecord, selection: SelectionReco
     Raises:
         UsageError: the folder holds files already.
     """
-    if target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
+    check_new_folder(target)
     table, settings = stored_table(context.storage, record), stored_settings(record)
     recipe = compose_recipe(selection.recipe_settings, Facts(settings.num_negatives, 1))
     decided = stored_stage(context.storage, selection.select)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow.compute as pc
 
 from flows.settings import MineSettings
+from tasks.audit.checkpoints import models_measured
 from tasks.corpus.dataset import Dataset
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
+from tasks.evaluate.settings import EvaluateSettings
 from tasks.folds import in_chunk
 from tasks.models.fingerprint import body_spec, document_spec, query_spec, teacher_spec
 from tasks.models.shape import check_one_space
@@ -14,23 +18,59 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_parts
 
 
-def check_models(settings: MineSettings) -> None:
+def check_new_folder(target: Path | None) -> None:
+    """Fail before anything runs if files would be written among others.
+
+    Raises:
+        UsageError: the folder is not empty.
+    """
+    if target is not None and target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
+
+
+def check_models(settings: MineSettings, storage: Storage | None = None) -> None:
     """Fail before anything runs if a model is not there.
+
+    Args:
+        settings: of the run.
+        storage: the root, where models may lie in it.
 
     Raises:
         ModelError: which one, and how to get it; or the encoders of queries and documents do not fit each other.
     """
-    document_spec(settings.document_encoder)
+    document_spec(settings.document_encoder, storage)
     if settings.document_model is not None:
-        query_spec(settings.model)
-        check_one_space(settings.model, settings.document_model)
+        query_spec(settings.model, storage)
+        check_one_space(settings.model, settings.document_model, storage)
     if settings.teacher is not None:
         if settings.teacher.train is not None:
-            body_spec(settings.teacher.train)
+            body_spec(settings.teacher.train, storage)
         else:
-            teacher_spec(settings.teacher)
+            teacher_spec(settings.teacher, storage=storage)
     if settings.fixed_encoder is not None:
-        document_spec(settings.fixed_encoder)
+        document_spec(settings.fixed_encoder, storage)
+
+
+def check_test_unread(storage: Storage, dataset: str, settings: EvaluateSettings, model: str) -> None:
+    """Fail before anything runs where split test is to be read for a second model: its figure says what a choice is worth once.
+
+    Args:
+        storage: the root.
+        dataset: name.
+        settings: of the evaluation.
+        model: fingerprint of the model that is to be measured; the same one again is no second reading.
+
+    Raises:
+        UsageError: another model was measured on test before, and ``reread_test`` is not set.
+    """
+    if settings.split.lower() != "test" or settings.reread_test:
+        return
+    before = [one for one in models_measured(storage, dataset, settings.split) if one != model]
+    if before:
+        raise UsageError(
+            f"dataset {dataset}: split {settings.split!r} was read before, for {len(before)} other model(s), the first {before[0]}",
+            "compare and choose by dev; to read test again in spite of that: --reread-test (evaluate.reread_test: true), which is counted",
+        )
 
 
 def mined_queries(storage: Storage, settings: MineSettings, dataset: Dataset) -> int:
@@ -51,3 +91,17 @@ def mined_queries(storage: Storage, settings: MineSettings, dataset: Dataset) ->
     return int(
         in_chunk(read_parts(storage, dataset.queries, "queries.parquet", ["query_id"])["query_id"].to_pylist(), settings.chunk).sum()
     )
+
+
+def check_mines_only(settings: MineSettings) -> None:
+    """Fail where a run that only mines is told to train.
+
+    Raises:
+        UsageError: ``rounds`` or ``train`` is set.
+    """
+    if settings.trains:
+        named = " and ".join([*(["rounds"] if settings.rounds > 1 else []), *(["train"] if settings.train is not None else [])])
+        raise UsageError(
+            f"{named}: hardmine watch mines for a trainer of your own, and trains nothing itself",
+            "leave them out of run.yaml for watch, or run hardmine mine, which mines and trains in turn",
+        )

@@ -33,7 +33,7 @@ def ancestors(trainings: Sequence[TrainingRecord], model: str) -> list[int] | No
 
 def rounds_behind(storage: Storage, settings: MineSettings, rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
     """Of a dataset's rounds those that the settings' checkpoint comes from; all of them where nothing is known of it."""
-    numbers = ancestors(read_trainings(storage, settings.dataset.name), query_spec(settings.model).weights)
+    numbers = ancestors(read_trainings(storage, settings.dataset.name), query_spec(settings.model, storage).weights)
     return list(rounds) if numbers is None else [record for record in rounds if record.number in numbers]
 
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
-from tasks.errors import StorageError
+from tasks.errors import ModelError, StorageError
+from tasks.models.stored import is_reference, model_files, stored_part
 from tasks.staleness.card import CardFacts, card_facts
+from tasks.staleness.settings import StalenessSettings
 from tasks.staleness.stage import Checkpoint, Earlier
 from tasks.store.manifest import Part, read_stage
 from tasks.store.storage import Storage
+from tasks.store.tables import local_file
 
+_CARD = "README.md"
 _ROLES = ("queries", "query_vectors", "documents", "document_vectors", "scored")
 
 
@@ -38,25 +42,28 @@ def rounds_before(now: RoundRecord, rounds: Sequence[RoundRecord]) -> list[Round
     return [each for each in ordered if not own or each.number < own[0]]
 
 
-def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], seed_overlap: float) -> Looked:
-    """Of each earlier round under another checkpoint its published selection, and those of the recipe that ``now`` publishes.
+def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], settings: StalenessSettings) -> Looked:
+    """Of the recent rounds under another checkpoint their published selections, and those of the recipe that ``now`` publishes.
 
     Args:
         storage: the root.
         now: the later round.
         before: earlier rounds, in order.
-        seed_overlap: part of the floor; see :class:`tasks.staleness.settings.StalenessSettings`.
+        settings: how many rounds, and what the floor takes from them.
     """
     here = model_of(storage, now)
     models = {record.number: model_of(storage, record) for record in before}
+    others = [record.number for record in before if models[record.number] != here]
+    wanted = {*others[:1], *others[-settings.rounds :]}
     looked = Looked([], {}, {})
     for record in reversed(before):
-        if models[record.number] == here:
-            looked.skipped[record.number] = "mined with the same checkpoint"
+        if record.number not in wanted:
+            older = record.number in others
+            looked.skipped[record.number] = f"older than the last {settings.rounds}" if older else "mined with the same checkpoint"
             continue
         later = {models[each.number]: each for each in reversed(before) if each.number > record.number}
         trainings = [each for model, each in {**later, here: now}.items() if model != models[record.number]]
-        floor = _recall(storage, record) * _recall(storage, now) * seed_overlap
+        floor = _recall(storage, record) * _recall(storage, now) * settings.seed_overlap
         try:
             checkpoint = checkpoint_of(storage, record)
             found = [_earlier(storage, now, record, each, checkpoint, trainings, floor) for each in _wanted(now, record)]
@@ -90,12 +97,13 @@ def model_of(storage: Storage, record: RoundRecord) -> tuple[str, ...]:
     return tuple(found)
 
 
-def card_of(record: RoundRecord) -> CardFacts:
-    """What the card of a round's checkpoint says, where that is a folder of this machine."""
-    path = Path(str((record.settings.get("model") or {}).get("path", ""))) / "README.md"
+def card_of(storage: Storage, record: RoundRecord) -> CardFacts:
+    """What the card of a round's checkpoint says, where that lies in the root or is a folder of this machine."""
+    path = str((record.settings.get("model") or {}).get("path", ""))
     try:
-        return card_facts(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError):
+        card = local_file(storage, model_files(stored_part(storage, path))[_CARD]) if is_reference(path) else Path(path) / _CARD
+        return card_facts(card.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, KeyError, ModelError, StorageError):
         return CardFacts()
 
 
@@ -108,7 +116,7 @@ def _earlier(
     trainings: Sequence[RoundRecord],
     floor: float,
 ) -> Earlier:
-    steps = [card_of(each).steps for each in trainings]
+    steps = [card_of(storage, each).steps for each in trainings]
     known = [each for each in steps if each is not None]
     follower = next((each for each in now.selections if each.recipe == selection.recipe), now.selection())
     return Earlier(

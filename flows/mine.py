@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from flows.checks import check_models, mined_queries
 from flows.lineage import rounds_behind
+from flows.measuring import Measuring, keep_truth
 from flows.results import CostRecorder, MineResult, split_notes
 from flows.review import apply_reviews
 from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
@@ -27,8 +28,6 @@ from tasks.runner.stage import Job, Report, Stage
 from tasks.select.recipe import Recipe
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage, open_storage
-
-_USEFUL_AUC = 0.7
 
 Approve = Callable[[Selected, Callable[[Recipe], Selected]], Selected]
 
@@ -79,20 +78,22 @@ def mine_round(
     """
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
-    check_models(settings)
+    settings = settings.under(context.storage)
+    check_models(settings, context.storage)
+    truth = keep_truth(context.storage, settings)
     dataset = prepare_dataset(context, settings)
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
     scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
-    table = _table(scored, settings.dataset)
+    table = _table(scored, settings.dataset, Measuring.of(settings, truth))
     selected, refused = _select_all(context, settings, table, recipes)
     if approve is not None:
         selected[0] = approve(selected[0], lambda recipe: _select(context, settings, table, recipe))
-    drafted = _record(settings, scored, selected)
+    drafted = _record(settings, scored, selected, table)
     before = list_rounds(context.storage, drafted.dataset)
     looked_back = staleness(context, drafted, rounds_behind(context.storage, settings, before), settings.staleness)
     record = publish_round(context.storage, looked_back.recorded(drafted))
-    for trained in (one for one in scored.stages if one.stage == "train-teacher" and teachers_of is None):
-        record_teachers(context.storage, settings, record.number, trained, scored.teacher_facts)
+    if teachers_of is None:
+        record_teachers(context.storage, settings, record.number, scored)
     if record.candidate_set_id not in {one.candidate_set_id for one in before}:  # a round that is mined again says nothing new
         emit_stale(record, settings.root, looked_back.facts, settings.staleness.limit)
     record = apply_reviews(context, record)
@@ -110,7 +111,7 @@ def mine_round(
         selections=tuple(as_published(context.storage, record, one.result) for one in selected),
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
-        notes=(*refused, *split_notes(selected[0].result), *_notes(settings, scored, recipes), *staleness_lines(looked_back.facts)),
+        notes=(*refused, *split_notes(selected[0].result), *_notes(settings, scored, recipes, table), *staleness_lines(looked_back.facts)),
         staleness=looked_back.facts,
     )
 
@@ -139,16 +140,26 @@ def _select(context: Context, settings: MineSettings, table: Table, recipe: Reci
     return run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed)
 
 
+def cluster(settings: MineSettings) -> AbstractContextManager[Callable[[], Executor]]:
+    """The run's :func:`executors`."""
+    return executors(settings.cluster, settings.workers)
+
+
 @contextmanager
-def cluster(settings: MineSettings) -> Iterator[Any]:
-    """A function that gives the run's executor, started when the first partition needs it and ended with the run."""
+def executors(address: str, workers: int | None) -> Iterator[Callable[[], Executor]]:
+    """A function that gives a run's executor, started when the first partition needs it and ended with the run.
+
+    Args:
+        address: ``local``, or a Dask scheduler's.
+        workers: processes of a local cluster.
+    """
     started: list[Any] = []
 
     def executor() -> Executor:
         if not started:
             from tasks.runner.dask_executor import DaskExecutor
 
-            started.append(DaskExecutor(settings.cluster, settings.workers))
+            started.append(DaskExecutor(address, workers))
         found: Executor = started[0]
         return found
 
@@ -182,7 +193,7 @@ class _Quiet:
         """Nothing."""
 
 
-def _table(scored: ScoredRound, labels: DatasetSettings) -> Table:
+def _table(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -> Table:
     retrieve = scored.depths.retrieve
     depths = {"dense": retrieve.dense.top_k, "teacher": scored.depths.teacher}
     if retrieve.bm25:
@@ -201,13 +212,13 @@ def _table(scored: ScoredRound, labels: DatasetSettings) -> Table:
         planted=scored.planted,
         depths=depths,
         labels=labels,
+        measuring=measuring,
         chunk=scored.chunk,
     )
 
 
-def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected]) -> RoundRecord:
+def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected], table: Table) -> RoundRecord:
     stages = [*scored.stages, *(manifest for one in selected for manifest in one.stages)]
-    table = _table(scored, settings.dataset)
     return RoundRecord(
         dataset=settings.dataset.name,
         candidate_set_id=scored.candidate_set_id,
@@ -226,6 +237,7 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
             },
             "teacher_facts": dict(scored.teacher_facts),
             "planted_pairs": scored.planted,
+            **table.measuring.recorded,
         },
         roles={
             "scored": _reference(scored.table),
@@ -245,9 +257,8 @@ def _reference(manifest: StageManifest) -> StageRef:
     return StageRef(stage=manifest.stage, key=manifest.key)
 
 
-def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe]) -> Iterator[str]:
+def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe], table: Table) -> Iterator[str]:
     """What a reader of the summary should know besides the counts."""
-    table = _table(scored, settings.dataset)
     if scored.chunk is not None:
         yield (
             f"chunk {settings.query_chunk} of {settings.query_chunks} (from 0) was mined: {scored.query_count:,} of "
@@ -258,7 +269,7 @@ def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe
             if depth > table.depths.get(name, 0):
                 yield f"recipe {recipe.name} was truncated: {name} mined to rank {table.depths.get(name, 0)}, {depth} needed"
     auc = scored.teacher_facts.get("auc_after")
-    if auc is not None and auc < _USEFUL_AUC:
+    if auc is not None and auc < settings.truth.calibration.auc_floor:
         yield f"the teacher hardly tells relevant from not (AUC {auc:.2f} on held-out queries): do not trust its scores; train it longer"
     elif scored.calibration is not None and scored.calibration.parts[0].meta["verdict"] == "cannot tell":
         told = scored.calibration.parts[0].meta["auc"]

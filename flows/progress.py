@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 import time
 from collections.abc import Sequence
@@ -117,7 +118,8 @@ class ArtifactProgress:
         self._state: dict[str, _Count] = {}
         self._ids: dict[str, Any] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._update, daemon=True, name="progress-artifacts")
+        here = contextvars.copy_context()  # Prefect's settings are of a context: without them it would look for another server
+        self._thread = threading.Thread(target=here.run, args=(self._update,), daemon=True, name="progress-artifacts")
 
     def __enter__(self) -> ArtifactProgress:
         self._thread.start()

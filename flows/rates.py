@@ -17,8 +17,12 @@ ESTIMATORS = {
     "calibrated_teacher": "false negatives, by the teacher (fitted on labels, which are incomplete: no count)",
     "planted_survival_weighted": "planted positives that it would emit",
     "planted_survival": "planted positives that it would emit",
-    "in_batch_pairs": "in-batch: other rows' positives that are relevant",
-    "in_batch_rows": "in-batch: rows with at least one",
+    "in_batch_pairs": "in-batch, judged: other rows' positives that are relevant",
+    "in_batch_rows": "in-batch, judged: rows with at least one",
+    "in_batch_pairs_estimated": "in-batch, estimated by similarity: other rows' positives that are relevant",
+    "in_batch_rows_estimated": "in-batch, estimated by similarity: rows with at least one",
+    "in_batch_pairs_at_most": "in-batch, at most: other rows' positives that are relevant",
+    "in_batch_rows_at_most": "in-batch, at most: rows with at least one",
 }
 _BY_REVIEW = "false negatives, by the teacher (calibrated on the review)"
 

@@ -45,8 +45,7 @@ _FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each
 _QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
     "planted_survival": "survival",
     "planted_survival_weighted": "survival",
-    "in_batch_pairs": "in_batch",
-    "in_batch_rows": "in_batch",
+    **dict.fromkeys((f"in_batch_{what}{how}" for what in ("pairs", "rows") for how in ("", "_estimated", "_at_most")), "in_batch"),
 }
 
 

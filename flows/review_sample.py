@@ -71,7 +71,7 @@ def export_sample(
         UsageError: the round has no such selection.
     """
     chosen = _chosen(record, recipes)
-    emitted = _emitted(context.storage, record, chosen)
+    emitted = emitted_pairs(context.storage, record, chosen)
     prior, ranks = (emitted[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in ("prior", "dense_rank"))
     planned = plan(prior, ranks, frame(emitted).members, sampling)
     pairs = zip(emitted["query_id"].to_pylist(), emitted["doc_id"].to_pylist(), strict=True)
@@ -97,7 +97,7 @@ def _chosen(record: RoundRecord, recipes: Sequence[str]) -> list[SelectionRecord
     return list(found.values())
 
 
-def _emitted(storage: Storage, record: RoundRecord, chosen: Sequence[SelectionRecord]) -> pa.Table:
+def emitted_pairs(storage: Storage, record: RoundRecord, chosen: Sequence[SelectionRecord]) -> pa.Table:
     """The union of the selections' negatives with what is known of each pair."""
     pieces = []
     for selection in chosen:

@@ -55,6 +55,11 @@ class ScoredRound:
     teacher_facts: Mapping[str, Any]
 
     @property
+    def teachers(self) -> StageManifest:
+        """The stage ``train-teacher``, of a run that trains teachers: its parts are they."""
+        return next(manifest for manifest in self.stages if manifest.stage == "train-teacher")
+
+    @property
     def candidate_set_id(self) -> str:
         """Identity of the candidates with all their scores: the table's content."""
         return self.table.checksum
@@ -225,7 +230,7 @@ def _score(
             merged.parts,
             dataset.queries,
             dataset.documents,
-            teacher_spec(settings.teacher, materialise(context.storage, teacher) if teacher else None),
+            teacher_spec(settings.teacher, materialise(context.storage, teacher) if teacher else None, context.storage),
             depth.teacher,
             sources,
             settings.teacher.pairs_per_partition,
@@ -236,7 +241,7 @@ def _score(
         stages.append(judged)
         pairs += judged.parts
     unseen = _unseen(settings.teacher.train, len(trained))
-    calibration = calibrate(context, merged.parts, pairs, dataset.queries, sources, depth.teacher, unseen)
+    calibration = calibrate(context, merged.parts, pairs, dataset.queries, sources, depth.teacher, unseen, settings.truth.calibration)
     stages.append(calibration)
     return _Teacher(pairs, _teacher_facts([part for part in trained if part]), calibration)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +16,7 @@ from flows.results import MineResult
 from flows.round import prepare_dataset
 from flows.settings import MineSettings
 from flows.training import Evaluated, Trained, evaluate_checkpoint, train
+from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, read_round
 from tasks.corpus.splits import check_splits
 from tasks.errors import UsageError
@@ -100,7 +100,9 @@ def mine_rounds(settings: MineSettings, context: Context, mine_one: MineOne | No
     check_rounds(settings, context)
     loop = _Loop(settings, context, mine_one or _mine_one)
     for number in range(settings.rounds):
-        if not loop.step(number):
+        go_on = loop.step(number)
+        build_audit(context.storage)
+        if not go_on:
             break
     return loop.result()
 
@@ -175,13 +177,11 @@ class _Loop:
 
     def _settings(self, number: int) -> MineSettings:
         """A round's own: the last checkpoint, and the next chunk of the queries."""
-        chunk = (self.settings.query_chunk + number) % self.settings.query_chunks
-        update: dict[str, Any] = {"query_chunk": chunk}
+        settings = self.settings
         if "vectors" in LOSSES[self._training().loss.kind].materials:  # only queries learn: the documents' encoder stays
-            update["document_model"] = self.settings.document_encoder
-        if self.done and self.done[-1].trained:
-            update["model"] = self.settings.model.model_copy(update={"path": self.done[-1].trained.model, "revision": None})
-        return self.settings.model_copy(update=update)
+            settings = settings.model_copy(update={"document_model": settings.document_encoder})
+        trained = self.done[-1].trained if self.done else None
+        return settings.with_checkpoint(trained.model, number) if trained else settings
 
     def _training(self) -> TrainSettings:
         """Without the share of earlier rounds where there is none."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.measuring import Measuring
 from flows.results import SelectionResult, sum_meta
 from flows.settings import MineSettings
 from tasks.audit.records import SelectionRecord, ShardsRef, StageRef
@@ -29,7 +30,7 @@ from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 from tasks.truth.settings import EstimateSettings
-from tasks.truth.task import Review, measure
+from tasks.truth.task import Review, Vectors, measure
 
 HUBS = 20
 
@@ -49,6 +50,7 @@ class Table:
     planted: int  # positives that are hidden as probes
     depths: dict[str, int]  # by source; "teacher" for the teacher's
     labels: DatasetSettings  # whose judgements the candidates carry, and what these say
+    measuring: Measuring
     chunk: Fold | None = None  # the queries that were mined; none: all
 
 
@@ -155,14 +157,18 @@ def measure_selection(
     if table.planted:
         vectors = table.document_vectors if recipe.limits.diversity else ()
         stages.append(probe(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors))
-    wanted = MeasureSettings.of_recipe(recipe.model_dump(mode="json"))
+    wanted, measuring = MeasureSettings.of_recipe(recipe.model_dump(mode="json")), table.measuring
     settings = EstimateSettings(
-        judged=table.labels.judged,
+        judged="both" if measuring.truth else table.labels.judged,
         min_grade=table.labels.positive_min_grade,
         num_negatives=wanted.num_negatives,
         stage_negatives=wanted.stage_negatives,
         suspect_reasons=tuple(sorted(reasons)),
         stages=tuple(recipe.stages),
+        depth=table.depths.get("teacher", 0),
+        batch_sizes=measuring.batch_sizes,
+        batch_seed=measuring.batch_seed,
+        **measuring.settings.model_dump(include={"batch_rows", "level", "calibration", "review", "survival"}),
     )
     stages.append(
         measure(
@@ -174,9 +180,11 @@ def measure_selection(
             settings,
             probes=stages[0].parts if stages else (),
             evidence=parts.get("evidence", ()),
+            truth=measuring.truth,
             reviews=reviews,
             can_tell=all(part.meta["verdict"] != "cannot tell" for part in table.calibration),
             dataset=table.labels.name,
+            vectors=Vectors(table.query_vectors, table.document_vectors),
         )
     )
     return tuple(stages)

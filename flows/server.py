@@ -37,7 +37,7 @@ def prefect_api() -> Iterator[str]:
         try:
             yield address
         finally:
-            _drain()
+            drain()
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _drain() -> None:
+def drain() -> None:
     """Let Prefect hand over its last events and logs while the server is still there."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

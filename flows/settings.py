@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,10 +12,13 @@ from tasks.corpus.settings import DatasetSettings
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.folds import Fold
 from tasks.models.settings import ModelSettings, TeacherSettings
+from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.settings import Settings
 from tasks.staleness.settings import StalenessSettings
+from tasks.store.storage import Storage
+from tasks.truth.settings import TruthSettings
 
 Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "flagembedding", "tevatron", "listwise"]
 
@@ -57,7 +61,7 @@ class MineSettings(Settings):
     )
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
-    workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for every eight cores.")
+    workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for eight cores and 4 GiB.")
     query_chunks: int = Field(
         1, ge=1, le=1000, description="Mine one of so many parts of the queries, by hash of their ids (ANCE's chunk factor); 1: all."
     )
@@ -79,11 +83,22 @@ class MineSettings(Settings):
     )
     stop: StopSettings = Field(StopSettings(), description="When several rounds end early.")
     staleness: StalenessSettings = Field(StalenessSettings(), description="How earlier rounds' negatives are looked at.")
+    truth: TruthSettings = Field(TruthSettings(), description="How false negatives are measured.")
 
     @property
     def trains(self) -> bool:
         """Whether a run trains: several rounds, or one with ``train``."""
         return self.rounds > 1 or self.train is not None
+
+    def with_checkpoint(self, path: str, rounds: int) -> MineSettings:
+        """A later round's own settings: the checkpoint, and the next chunk of the queries.
+
+        Args:
+            path: of the checkpoint.
+            rounds: mined before it.
+        """
+        model = self.model.model_copy(update={"path": path, "revision": None})
+        return self.model_copy(update={"model": model, "query_chunk": (self.query_chunk + rounds) % self.query_chunks})
 
     @property
     def document_encoder(self) -> ModelSettings:
@@ -112,17 +127,26 @@ class MineSettings(Settings):
 
     def resolved(self, base: Path) -> MineSettings:
         """The same settings with relative paths taken from the folder of the run.yaml."""
-        update: dict[str, Any] = {"dataset": self.dataset.resolved(base)}
+        update: dict[str, Any] = {"dataset": self.dataset.resolved(base), "truth": self.truth.resolved(base)}
         if "://" not in self.root:
             update["root"] = str((base / Path(self.root).expanduser()).resolve())
+        return self.model_copy(update=update)._with_models(lambda path: _model_path(base, path))
+
+    def under(self, storage: Storage) -> MineSettings:
+        """The same settings with models that lie in the root by names that hold wherever it is mounted."""
+        return self._with_models(lambda path: as_reference(storage, path))
+
+    def _with_models(self, change: Callable[[str], str]) -> MineSettings:
+        """The same settings with each model's path changed."""
+        update: dict[str, Any] = {}
         for name in ("model", "document_model", "fixed_encoder"):
             encoder: ModelSettings | None = getattr(self, name)
             if encoder is not None:
-                update[name] = encoder.model_copy(update={"path": _model_path(base, encoder.path)})
+                update[name] = encoder.model_copy(update={"path": change(encoder.path)})
         if self.teacher is not None and self.teacher.path is not None:
-            update["teacher"] = self.teacher.model_copy(update={"path": _model_path(base, self.teacher.path)})
+            update["teacher"] = self.teacher.model_copy(update={"path": change(self.teacher.path)})
         elif self.teacher is not None and self.teacher.train is not None:
-            train = self.teacher.train.model_copy(update={"body": _model_path(base, self.teacher.train.body)})
+            train = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
             update["teacher"] = self.teacher.model_copy(update={"train": train})
         return self.model_copy(update=update)
 

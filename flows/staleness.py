@@ -49,8 +49,8 @@ class Staleness:
 def staleness(context: Context, now: RoundRecord, earlier: Sequence[RoundRecord], settings: StalenessSettings | None = None) -> Staleness:
     """Look at earlier rounds' negatives with a round's checkpoint.
 
-    Of each earlier round: its published selection, and those of the recipe that ``now`` publishes. A round under the same
-    checkpoint has nothing to say and is skipped, and so is one whose files are gone.
+    Of the most recent earlier rounds (``settings.rounds``) and of the first one: the published selection, and those of the recipe that
+    ``now`` publishes. A round under the same checkpoint has nothing to say and is skipped, and so is one whose files are gone.
 
     Args:
         context: storage, executor, progress.
@@ -62,9 +62,9 @@ def staleness(context: Context, now: RoundRecord, earlier: Sequence[RoundRecord]
         StorageError: the round's own files are gone.
     """
     settings = settings or StalenessSettings()
-    settings = settings.model_copy(update={"scale": settings.scale or card_of(now).scale or SCALE})
+    settings = settings.model_copy(update={"scale": settings.scale or card_of(context.storage, now).scale or SCALE})
     before = rounds_before(now, earlier)
-    looked = choose(context.storage, now, before, settings.seed_overlap)
+    looked = choose(context.storage, now, before, settings)
     if not looked.earlier:
         return Staleness(None, (), StalenessFacts(skipped=looked.skipped))
     found = look_back(context, checkpoint_of(context.storage, now), looked.earlier, settings)
@@ -88,7 +88,8 @@ def emit_stale(record: RoundRecord, root: str, facts: StalenessFacts, limit: flo
         limit: see :func:`stale`.
 
     Returns:
-        Whether the event was handed to Prefect. Its payload: root, round, from_round, recipe, limit, lost, lost_control, and the measures.
+        Whether the event was handed to Prefect. Its payload: root, round, from_round, model, recipe, limit, lost, lost_control, and
+        the measures.
     """
     if not stale(facts, limit) or not _has_api():
         return False
@@ -99,6 +100,7 @@ def emit_stale(record: RoundRecord, root: str, facts: StalenessFacts, limit: flo
         "root": root,
         "round": record.number,
         "from_round": last.round,
+        "model": record.settings["model"]["path"],
         "limit": limit,
         "lost": last.lost,
         "lost_control": last.lost_control,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.measuring import RECORDED, Measuring, recorded_truth
 from flows.results import MineResult, SelectionResult
 from flows.selection import Table
 from flows.settings import MineSettings
@@ -57,6 +58,7 @@ def stored_table(storage: Storage, record: RoundRecord) -> Table:
         sources=record.settings["sources"],
         depths=dict(record.settings["depths"]),
         labels=settings.dataset,
+        measuring=Measuring.of(settings, recorded_truth(record.settings)),
         chunk=settings.chunk,
         **parts,
     )
@@ -69,7 +71,7 @@ def stored_facts(record: RoundRecord, num_negatives: int | None = None) -> Facts
 
 def stored_settings(record: RoundRecord) -> MineSettings:
     """The settings that a round was mined with."""
-    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs")
+    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs", RECORDED)
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
 
 

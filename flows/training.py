@@ -10,13 +10,13 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from flows.checks import check_new_folder, check_test_unread
 from flows.lineage import earlier_selections
 from flows.results import CostRecorder
 from flows.selection import shard_settings
 from flows.settings import MineSettings
 from flows.stored import stored_settings, stored_stage, stored_table
-from tasks.audit.build import build_audit
-from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, publish_evaluation, publish_training, times_read
+from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, models_measured, publish_evaluation, publish_training
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
@@ -25,9 +25,10 @@ from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.task import evaluate
 from tasks.finetune.stage import Mined
 from tasks.finetune.task import train_retriever
-from tasks.models.fingerprint import folder_digest, query_spec
+from tasks.models.fingerprint import part_digest, query_spec
 from tasks.models.losses.registry import LOSSES
 from tasks.models.materialise import materialise
+from tasks.models.stored import as_reference, location, reference
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
@@ -36,7 +37,7 @@ from tasks.store.tables import read_table
 
 
 class Trained(BaseModel):
-    """A checkpoint, and what its training says."""
+    """A checkpoint, and what its training says. ``model``: where it lies: the folder that was asked for, or its place in the root."""
 
     model_config = ConfigDict(frozen=True)
     round: str
@@ -49,7 +50,7 @@ class Trained(BaseModel):
 class Evaluated(BaseModel):
     """Measures of a checkpoint on one split, each with its interval over queries.
 
-    ``read``: how many checkpoints were measured on this split so far, this one among them.
+    ``read``: how many models were measured on this split so far, this one among them.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +73,8 @@ def train(
 ) -> Trained:
     """Fine-tune the round's retriever on a selection's training rows. A run that was stopped goes on from its last checkpoint.
 
+    The training is recorded; the audit shows it once it is built anew.
+
     Args:
         context: storage, executor, progress.
         record: the round.
@@ -84,8 +87,7 @@ def train(
         UsageError: the folder is not empty; or documents have an encoder of their own, and the loss would train another one for them.
         InputError: no row belongs to a query that may be trained on.
     """
-    if target is not None and target.exists() and any(target.iterdir()):
-        raise UsageError(f"{target}: the folder is not empty", "give a new folder with --out")
+    check_new_folder(target)
     storage, costs = context.storage, CostRecorder(context.progress)
     context = Context(storage, context.executor, costs)
     table, mining = stored_table(storage, record), stored_settings(record)
@@ -105,26 +107,24 @@ def train(
         table.document_vectors,
     )
     (part,) = manifest.parts
-    folder = materialise(storage, part)
     if target is not None:
-        shutil.copytree(folder, target, dirs_exist_ok=True)
+        shutil.copytree(materialise(storage, part), target, dirs_exist_ok=True)
     trained = TrainingRecord(
         dataset=record.dataset,
         round=record.number,
         recipe=selection.recipe,
         selection_id=selection.selection_id,
         train=StageRef(stage=manifest.stage, key=manifest.key),
-        base=query_spec(mining.model).weights,
-        model=folder_digest(folder),
-        path=str(folder),
+        base=query_spec(mining.model, storage).weights,
+        model=part_digest(part),
+        path=reference(part),
         facts={name: value for name, value in part.meta.items() if name != "losses"},
     )
     publish_training(storage, trained)
-    build_audit(storage)
     return Trained(
         round=f"{record.dataset}/{record.number}",
         recipe=selection.recipe,
-        model=str(target or folder),
+        model=str(target or location(storage, reference(part))),
         facts=dict(part.meta),
         cached=costs.costs[-1].cached,
     )
@@ -135,20 +135,25 @@ def evaluate_checkpoint(
 ) -> Evaluated:
     """Embed the round's documents and queries with a checkpoint, and measure its ranking.
 
+    What was measured is recorded; the audit shows it once it is built anew.
+
     Args:
         context: storage, executor, progress.
         record: the round, for its dataset and its retriever's settings.
-        model: the checkpoint's folder; none: the round's own retriever. Where there is a document_model, it embeds queries only.
+        model: the checkpoint: a folder, or its place in the root; none: the round's own retriever. Where there is a document_model, it
+            embeds queries only.
         settings: which split, which measures.
         truth: query_id, doc_id, relevance in the place of the dataset's own labels.
 
     Raises:
-        UsageError: the split is the one that is trained on.
+        UsageError: the split is test, another model was measured on it before, and ``settings.reread_test`` is not set.
         InputError: the split has no query with a positive.
     """
     storage = context.storage
     mining, table = stored_settings(record), stored_table(storage, record)
-    chosen = mining.model.model_copy(update={"path": model, "revision": None}) if model else mining.model
+    chosen = mining.model.model_copy(update={"path": as_reference(storage, model), "revision": None}) if model else mining.model
+    weights = query_spec(chosen, storage).weights
+    check_test_unread(storage, record.dataset, settings, weights)
     documents = embed_documents(context, mining.document_model or chosen, record.dataset, table.documents)
     queries = embed_queries(context, chosen, record.dataset, table.queries)
     kept = keep_judgements(storage, truth) if truth is not None else None
@@ -168,7 +173,7 @@ def evaluate_checkpoint(
     evaluated = EvaluationRecord(
         dataset=record.dataset,
         round=record.number,
-        model=query_spec(chosen).weights,
+        model=weights,
         path=chosen.path,
         split=settings.split,
         qrels=kept.checksum if kept else "",
@@ -177,14 +182,13 @@ def evaluate_checkpoint(
         measures=meta["measures"],
     )
     publish_evaluation(storage, evaluated)
-    build_audit(storage)
     return Evaluated(
         round=f"{record.dataset}/{record.number}",
-        model=chosen.path,
+        model=location(storage, chosen.path),
         split=settings.split,
         queries=evaluated.queries,
         measures=evaluated.measures,
-        read=times_read(storage, record.dataset, settings.split),
+        read=len(models_measured(storage, record.dataset, settings.split)),
         slices=tuple(read_table(storage, manifest.parts[0].file("slices.parquet")).to_pylist()),
     )
 

@@ -205,7 +205,7 @@ class Watcher:
     def _mine(self, one: Checkpoint, folder: Path, content: str, once: bool) -> None:
         self._waits = ""
         self._listener.tell(Event(event="started", checkpoint=one.name, message=f"a round with {one.name}"))
-        settings = with_checkpoint(self._settings, folder, len(self._mined))
+        settings = self._settings.with_checkpoint(str(folder), len(self._mined))
         began = time.monotonic()
         try:
             with self._progress() as progress:
@@ -265,18 +265,6 @@ class Watcher:
         if waits != self._waits:
             self._waits = waits
             self._listener.tell(Event(event="waiting", message=waits))
-
-
-def with_checkpoint(settings: MineSettings, folder: Path, mined: int) -> MineSettings:
-    """A round's own settings: the checkpoint, and the next chunk of the queries.
-
-    Args:
-        settings: of the run.
-        folder: of the checkpoint.
-        mined: how many checkpoints were mined before it.
-    """
-    model = settings.model.model_copy(update={"path": str(folder), "revision": None})
-    return settings.model_copy(update={"model": model, "query_chunk": (settings.query_chunk + mined) % settings.query_chunks})
 
 
 def earlier_teachers(storage: Storage, settings: MineSettings) -> RoundRecord | None:

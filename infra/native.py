@@ -115,6 +115,7 @@ def environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
             "HARDMINE_ROOT": given.get("HARDMINE_ROOT") or "s3://hardmine/mining",
             "HARDMINE_POOL": given.get("HARDMINE_POOL") or "hardmine",
             "HARDMINE_CLUSTER": f"tcp://127.0.0.1:{ports['DASK_PORT']}",
+            "DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE": "False",  # nothing could be spilled: a paused worker would stay paused
             **_workers(given),
         }
     )

@@ -27,6 +27,7 @@ def train(
     from flows.configuration import settings_from
     from flows.stored import find_round
     from flows.training import train as run
+    from tasks.audit.build import build_audit
     from tasks.models.train_settings import TrainSettings
 
     settings = settings_from(TrainSettings, overrides or [])
@@ -34,6 +35,7 @@ def train(
         context = open_context(root, progress)
         record = find_round(context.storage, round_name)
         found = run(context, record, record.selection(selection), settings, target)
+        build_audit(context.storage)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
@@ -48,6 +50,9 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="The checkpoint; by default the round's own retriever.")] = None,
     split: Annotated[str, typer.Option(help="Queries that none was trained on: dev, test or calibration.")] = "dev",
     qrels: Annotated[Path | None, typer.Option(help="Fuller judgements to measure by, in the place of the dataset's own labels.")] = None,
+    reread_test: Annotated[
+        bool, typer.Option("--reread-test", help="Measure on test although another model was measured on it before; that is counted.")
+    ] = False,
     root: Root = "./mining",
     as_json: AsJson = False,
 ) -> None:
@@ -55,14 +60,16 @@ def evaluate(
     from flows.configuration import validate
     from flows.stored import find_round
     from flows.training import evaluate_checkpoint
+    from tasks.audit.build import build_audit
     from tasks.evaluate.settings import EvaluateSettings
 
-    settings = validate(EvaluateSettings, {"split": split}, file="--split")
+    settings = validate(EvaluateSettings, {"split": split, "reread_test": reread_test}, file="--split")
     with progress_listeners() as progress:
         context = open_context(root, progress)
         truth = read_judgements(qrels, None, 1)
         record = find_round(context.storage, round_name)
         found = evaluate_checkpoint(context, record, model, settings, truth.pairs if truth else None)
+        build_audit(context.storage)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
@@ -72,7 +79,7 @@ def evaluate(
     out.print(table)
     if found.split.lower() == "test" and found.read > 1:
         out.print(
-            f"[yellow]note[/yellow] {found.read} checkpoints were measured on test: who chooses among them by it reads too much into it",
+            f"[yellow]note[/yellow] {found.read} models were measured on test: who chooses among them by it reads too much into it",
             highlight=False,
         )
 
@@ -86,10 +93,13 @@ def train_teacher(
 ) -> None:
     """Train a cross-encoder on the dataset's labels, and measure it on queries that it was not trained on."""
     from flows.teaching import teach
+    from tasks.audit.build import build_audit
 
     loaded = load(settings, overrides)
     with progress_listeners() as progress:
-        found = teach(loaded, open_context(loaded.root, progress), target)
+        context = open_context(loaded.root, progress)
+        found = teach(loaded, context, target)
+        build_audit(context.storage)
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

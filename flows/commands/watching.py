@@ -36,6 +36,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Each event as a line of JSON on standard output.")] = False,
 ) -> None:
     """Mine a round with each new checkpoint: the newest complete one, one at a time."""
+    from flows.checks import check_mines_only
     from flows.configuration import validate
     from flows.watch import Watcher
     from tasks.watch.places import open_place
@@ -44,6 +45,7 @@ def watch(
     given = {"marker": marker, "stable_for": stable_for, "poll": poll, "newest_by": newest_by}
     options = validate(WatchSettings, given, file="options")
     loaded = load(settings, overrides)
+    check_mines_only(loaded)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service manager's stop is as clean as Ctrl-C
     listener = _Json() if as_json else _Terminal()
     try:

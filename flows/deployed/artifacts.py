@@ -13,6 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.report import report
 from flows.results import MineResult, SelectionResult
+from flows.rounds import RoundsResult
 from flows.staleness import staleness_curves
 from flows.stored import measured
 from flows.summary import REASONS
@@ -53,6 +54,26 @@ def publish_artifacts(context: Context, record: RoundRecord, result: MineResult,
     create_markdown_artifact(markdown=text, key=artifact_key("summary", result.dataset), description=description)
     if with_report:
         link_report(context, record, [])
+
+
+def publish_loop(result: RoundsResult) -> list[dict[str, Any]]:
+    """A table of the loop's checkpoints, the model that it began with first.
+
+    Returns:
+        The table's rows; the measure that chose is a column under its own name.
+    """
+    measured = [("before", result.start, None), *((f"after {one.mined.round}", one.measured, one) for one in result.rounds)]
+    rows = []
+    for name, reached, one in measured:
+        if reached is not None:
+            value = reached.measures[result.measure]
+            row = {"checkpoint": name, result.measure: value["mean"], "low": value["low"], "high": value["high"], "model": reached.model}
+            lost = "" if one is None or one.lost is None else f"{100 * one.lost:.0f} %"
+            rows.append({**row, "loss share lost by the round before": lost, "best": "yes" if reached.model == result.best else ""})
+    create_table_artifact(
+        table=rows, key=artifact_key("rounds", result.dataset), description=f"{len(result.rounds)} rounds, on split {result.split}"
+    )
+    return rows
 
 
 def selection_rows(selection: SelectionResult) -> list[dict[str, Any]]:

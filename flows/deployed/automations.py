@@ -12,10 +12,10 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows.deployed.catalogue import TAG
-from flows.deployed.events import PUBLISHED
+from flows.deployed.events import PUBLISHED, TRAINED
 from flows.staleness import EVENT
 
-_DATASETS = ResourceSpecification({"prefect.resource.id": "hardmine.dataset.*"})
+_DATASETS = {"prefect.resource.id": "hardmine.dataset.*"}
 
 
 def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
@@ -34,6 +34,7 @@ def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
                     deployment_id=deployments["remine"],
                     parameters={
                         "dataset": _of("resource['prefect.resource.name']"),
+                        "retriever": _of("payload.model"),  # empty, where who says it names none
                         "always": True,
                         "place": {"root": _of("payload.root")},
                     },
@@ -42,9 +43,9 @@ def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
         ),
         AutomationCore(
             name="hardmine: published rounds are trained on",
-            description="The event hardmine.round.published starts train for its round. Switch it on for an unattended loop.",
+            description="The event hardmine.round.published starts train for its round, unless its own run trains. For an unattended loop.",
             enabled=False,
-            trigger=_on(PUBLISHED),
+            trigger=_on(PUBLISHED, {TRAINED: "no"}),
             actions=[
                 RunDeployment(
                     deployment_id=deployments["train"],
@@ -78,8 +79,9 @@ def apply_automations(client: SyncPrefectClient, wanted: list[AutomationCore]) -
         client.create_automation(automation)
 
 
-def _on(event: str) -> EventTrigger:
-    return EventTrigger(expect={event}, match=_DATASETS, posture=Posture.Reactive, threshold=1)
+def _on(event: str, labels: Mapping[str, str] | None = None) -> EventTrigger:
+    match = ResourceSpecification({**_DATASETS, **(labels or {})})
+    return EventTrigger(expect={event}, match=match, posture=Posture.Reactive, threshold=1)
 
 
 def _of(name: str) -> dict[str, str]:

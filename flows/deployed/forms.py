@@ -27,12 +27,14 @@ class Place(Settings):
         json_schema_extra={"position": 0},
     )
     cluster: str = Field(
-        "local",
-        pattern=r"^(local|(tcp|tls|ws|wss)://.+)$",
-        description="local, or the address of a Dask scheduler (tcp://host:8786).",
+        "",
+        pattern=r"^(|local|(tcp|tls|ws|wss)://.+)$",
+        description="local, or the address of a Dask scheduler (tcp://host:8786). Empty: HARDMINE_CLUSTER where it runs, else local.",
         json_schema_extra={"position": 1},
     )
-    workers: int = Field(0, ge=0, le=1024, description="Processes of a local cluster; 0: by its cores.", json_schema_extra={"position": 2})
+    workers: int = Field(
+        0, ge=0, le=1024, description="Processes of a local cluster; 0: by cores and memory.", json_schema_extra={"position": 2}
+    )
 
 
 class Source(Settings):

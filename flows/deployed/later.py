@@ -14,11 +14,12 @@ from flows.again import select_again
 from flows.configuration import validate
 from flows.deployed.artifacts import artifact_key, link_report, selection_rows
 from flows.deployed.forms import Place, Recipe, further_values, merged
-from flows.deployed.place import rename, root_of, stages, turn
+from flows.deployed.place import rename, stages, turn
 from flows.settings import Format
 from flows.stored import find_round
 from flows.training import evaluate_checkpoint
 from flows.training import train as train_checkpoint
+from tasks.audit.build import build_audit
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.models.losses.registry import LOSSES
 from tasks.models.train_settings import TrainSettings
@@ -53,7 +54,7 @@ def select(
         further: Settings of the recipe as YAML, as in {ceiling: 0.05}.
         place: Where everything is kept.
     """
-    with stages(root_of(place)) as context:
+    with stages(place) as context:
         record = find_round(context.storage, round_name)
         wanted = merged({"name": recipe}, further_values(further))
         with turn(record.dataset):
@@ -94,10 +95,11 @@ def train(
     """
     chosen = {"loss": {"kind": loss}, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = validate(TrainSettings, merged(chosen, further_values(further)), file="form")
-    with stages(root_of(place)) as context:
+    with stages(place) as context:
         record = find_round(context.storage, round_name)
         rename(f"train-{record.dataset}-r{record.number}")
         found = train_checkpoint(context, record, record.selection(selection or None), settings, Path(target).resolve() if target else None)
+        build_audit(context.storage)
     create_markdown_artifact(
         markdown=f"**Checkpoint** `{found.model}`\n\nTrained on round {found.round}, recipe {found.recipe}.\n\n{_facts(found.facts)}",
         key=artifact_key("checkpoint", record.dataset),
@@ -111,6 +113,7 @@ def evaluate(
     round_name: str = "latest",
     model: str = "",
     split: Literal["dev", "test", "calibration"] = "dev",
+    reread_test: bool = False,
     place: Place = _PLACE,
 ) -> State[Any]:
     """nDCG@10, MRR@10 and Recall@100 of a checkpoint on held-out queries, with intervals.
@@ -119,13 +122,15 @@ def evaluate(
         round_name: DATASET/NUMBER, DATASET (its last round), or latest.
         model: The checkpoint; empty: the round's own retriever.
         split: Queries that none was trained on.
+        reread_test: Measure on test although another model was measured on it before; that is counted.
         place: Where everything is kept.
     """
-    settings = validate(EvaluateSettings, {"split": split}, file="form")
-    with stages(root_of(place)) as context:
+    settings = validate(EvaluateSettings, {"split": split, "reread_test": reread_test}, file="form")
+    with stages(place) as context:
         record = find_round(context.storage, round_name)
         rename(f"evaluate-{record.dataset}-r{record.number}-{split}")
         found = evaluate_checkpoint(context, record, model or None, settings)
+        build_audit(context.storage)
     rows = [{"measure": name, **{key: round(number, 4) for key, number in values.items()}} for name, values in found.measures.items()]
     create_table_artifact(
         table=rows, key=artifact_key("measures", record.dataset), description=f"{found.model} on {found.queries:,} queries of split {split}"
@@ -146,7 +151,7 @@ def report(
         beside: Recipes to compare with; none: plain top-K.
         place: Where everything is kept.
     """
-    with stages(root_of(place)) as context:
+    with stages(place) as context:
         record = find_round(context.storage, round_name)
         rename(f"report-{record.dataset}-r{record.number}")
         name = link_report(context, record, beside)

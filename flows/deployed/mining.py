@@ -12,17 +12,20 @@ from pydantic import Field
 
 from flows.configuration import validate, with_recipe_files
 from flows.deployed.approval import Discarded, ask
-from flows.deployed.artifacts import publish_artifacts
+from flows.deployed.artifacts import publish_artifacts, publish_loop
 from flows.deployed.events import emit_published
 from flows.deployed.forms import Choice, Models, Place, Publishing, Source, further_values, merged
 from flows.deployed.occasion import stale_share, why_mine
-from flows.deployed.place import rename, root_of, turn
+from flows.deployed.place import place_of, rename, turn
 from flows.mine import cluster, mine_round
 from flows.progress import ArtifactProgress
 from flows.quickstart import quickstart_settings
+from flows.results import MineResult
+from flows.rounds import RoundsResult, mine_rounds
 from flows.settings import MineSettings
 from flows.stored import stored_settings
-from tasks.audit.records import read_round
+from flows.watch import earlier_teachers
+from tasks.audit.records import RoundRecord, read_round
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.storage import open_storage
@@ -39,7 +42,7 @@ def settings_of(source: Source, models: Models, choice: Choice, place: Place, fu
         UsageError: a field is wrong.
     """
     values: dict[str, Any] = {"dataset": source.values(), **models.values(), **choice.values()}
-    values |= {"root": root_of(place), "cluster": place.cluster, "workers": place.workers or None}
+    values |= place_of(place)
     settings = validate(MineSettings, merged(values, further_values(further)), file="form")
     return with_recipe_files(settings, Path.cwd()).resolved(Path.cwd())
 
@@ -53,7 +56,7 @@ def mine(
     place: Place = _PLACE,
     further: str = "",
 ) -> State[Any]:
-    """Mine one round: embed, retrieve, score, select, write training files, publish.
+    """Mine a round: embed, retrieve, score, select, write training files, publish. With rounds or train in further: train, and go on.
 
     Args:
         dataset: What is mined.
@@ -73,7 +76,8 @@ def quickstart(place: Place = _PLACE) -> State[Any]:
     Args:
         place: Where the run keeps everything, and where it computes.
     """
-    return mine_and_publish(quickstart_settings(root_of(place)), _PUBLISHING)
+    where = place_of(place)
+    return mine_and_publish(quickstart_settings(where["root"]).model_copy(update=where), _PUBLISHING)
 
 
 @flow(name="remine", flow_run_name="remine-{dataset}")
@@ -95,14 +99,14 @@ def remine(
         publishing: What happens with a round that is ready.
         place: Where the run keeps everything, and where it computes.
     """
-    root = root_of(place)
-    storage = open_storage(root)
+    where = place_of(place)
+    storage = open_storage(where["root"])
     record = read_round(storage, dataset)
-    changed: dict[str, Any] = {"root": root, "cluster": place.cluster, "workers": place.workers or None}
+    changed: dict[str, Any] = {**where, "rounds": 1, "train": None}
     before = stored_settings(record)
-    if retriever:
-        changed["model"] = before.model.model_copy(update={"path": retriever})
-    settings = before.model_copy(update=changed).resolved(Path.cwd())
+    if retriever and retriever != before.model.path:
+        before = before.with_checkpoint(retriever, 1)
+    settings = before.model_copy(update=changed).resolved(Path.cwd()).under(storage)
     share = stale_share(storage, record)
     reasons = ["asked for"] if always else why_mine(storage, record, settings, stale_above, share)
     if not reasons:
@@ -111,21 +115,46 @@ def remine(
             message=f"nothing to do: model, documents and negatives of round {record.dataset}/{record.number} are as they were"
         )
     get_run_logger().info("mining again: %s", "; ".join(reasons))
-    return mine_and_publish(settings, publishing, verb="remine")
+    return mine_and_publish(settings, publishing, verb="remine", teachers_of=earlier_teachers(storage, settings))
 
 
-def mine_and_publish(settings: MineSettings, publishing: Publishing, verb: str = "mine") -> State[Any]:
-    """One round in a flow run: in turn with other runs of its dataset, approved where it must be, shown in artifacts, announced."""
+def mine_and_publish(
+    settings: MineSettings, publishing: Publishing, verb: str = "mine", teachers_of: RoundRecord | None = None
+) -> State[Any]:
+    """One round, or the loop where the settings train, in a flow run.
+
+    In turn with other runs of its dataset; each round approved where it must be, shown in artifacts, announced.
+
+    Args:
+        settings: of the run.
+        publishing: what happens with a round that is ready.
+        verb: what the run's name begins with.
+        teachers_of: an earlier round whose trained teachers score this one too.
+    """
     approve = ask(publishing.ask_above, publishing.wait_hours) if publishing.ask_above < 1 else None
     with turn(settings.dataset.name), cluster(settings) as executor, ArtifactProgress() as progress:
         context = Context(open_storage(settings.root), executor, progress)
+
+        def one(own: MineSettings, context: Context, first: RoundRecord | None) -> MineResult:
+            result = mine_round(own, context, approve, first)
+            rename(f"{verb}-{result.dataset}-r{result.number}")
+            record = read_round(context.storage, result.dataset, result.number)
+            publish_artifacts(Context(context.storage, lambda: InlineExecutor(2), progress), record, result, publishing.report)
+            emit_published(record, settings.root, trains=settings.trains)
+            return result
+
         try:
-            result = mine_round(settings, context, approve)
+            if settings.trains:
+                return _looped(mine_rounds(settings, context, one))
+            result = one(settings, context, teachers_of)
         except Discarded as discarded:
             return Completed(name="Discarded", message=discarded.message)
-        rename(f"{verb}-{result.dataset}-r{result.number}")
-        record = read_round(context.storage, result.dataset, result.number)
-        publish_artifacts(Context(context.storage, lambda: InlineExecutor(2), progress), record, result, publishing.report)
-    emit_published(record, settings.root)
     negatives = result.selection.decisions.get("negative", 0)
     return Completed(message=f"round {result.round}: {negatives:,} negatives by {result.selection.recipe} for {result.queries:,} queries")
+
+
+def _looped(result: RoundsResult) -> State[Any]:
+    """The loop's table, and its best checkpoint."""
+    values = [row[result.measure] for row in publish_loop(result)]
+    told = f"{len(result.rounds)} rounds; {result.measure} on {result.split} {values[0]:.4f} before, {max(values):.4f} with {result.best}"
+    return Completed(message=f"{told}; ended early: {result.stopped}" if result.stopped else told)

@@ -27,7 +27,7 @@ def why_mine(storage: Storage, record: RoundRecord, settings: MineSettings, stal
         share: :func:`stale_share`.
     """
     reasons = []
-    models = document_spec(settings.document_encoder).fingerprint, query_spec(settings.model).fingerprint
+    models = document_spec(settings.document_encoder, storage).fingerprint, query_spec(settings.model, storage).fingerprint
     if (_model_before(storage, record, "document_vectors"), _model_before(storage, record, "query_vectors")) != models:
         reasons.append(f"a new checkpoint ({settings.model.path})")
     if record.stage(ingest.STAGE.name).key != _ingest_key(storage, settings):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
@@ -15,12 +16,14 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.deployed.forms import Place
+from flows.mine import executors
 from flows.progress import ArtifactProgress
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.storage import open_storage
 
 ROOT = "HARDMINE_ROOT"
+CLUSTER = "HARDMINE_CLUSTER"
 _LEASE = 60.0  # seconds after which a dead run's place in the queue is free
 
 
@@ -28,6 +31,16 @@ def root_of(place: Place) -> str:
     """The run's root: absolute where it is a folder."""
     root = place.root or os.environ.get(ROOT, "") or "./mining"
     return root if "://" in root else str(Path(root).expanduser().resolve())
+
+
+def cluster_of(place: Place) -> str:
+    """Where the run computes: local, or a Dask scheduler's address."""
+    return place.cluster or os.environ.get(CLUSTER, "") or "local"
+
+
+def place_of(place: Place) -> dict[str, Any]:
+    """As ``root``, ``cluster`` and ``workers`` in run.yaml."""
+    return {"root": root_of(place), "cluster": cluster_of(place), "workers": place.workers or None}
 
 
 def limit_name(dataset: str) -> str:
@@ -57,10 +70,11 @@ def turn(dataset: str) -> Iterator[None]:
 
 
 @contextmanager
-def stages(root: str) -> Iterator[Context]:
-    """Storage and progress artifacts for work that runs in this process."""
-    with ArtifactProgress() as progress:
-        yield Context(open_storage(root), lambda: InlineExecutor(2), progress)
+def stages(place: Place) -> Iterator[Context]:
+    """Storage and progress artifacts for a few stages: they run in this process, or on the cluster that is named."""
+    address = cluster_of(place)
+    with executors(address, None) as executor, ArtifactProgress() as progress:
+        yield Context(open_storage(root_of(place)), (lambda: InlineExecutor(2)) if address == "local" else executor, progress)
 
 
 def rename(name: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.audit.checkpoints import checkpoint_manifests
+from tasks.audit.checkpoints import checkpoint_manifests, recorded_datasets
 from tasks.audit.fill import fill
 from tasks.audit.promotions import promotion_manifests
 from tasks.audit.records import dataset_names, list_rounds, round_manifests
@@ -21,7 +21,7 @@ from tasks.store.keys import digest, file_checksum
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage, checked_copy
 
-FORMAT = 4  # raised when the tables change, so that old snapshots are built again
+FORMAT = 5  # raised when the tables change, so that old snapshots are built again
 ROW_LIMIT = 50_000_000
 _TRIES = 20
 
@@ -71,7 +71,7 @@ def latest_audit(storage: Storage) -> Path:
 
 
 def _version(storage: Storage, row_limit: int) -> str:
-    names = dataset_names(storage)
+    names = sorted({*dataset_names(storage), *recorded_datasets(storage)})
     further = [[*promotion_manifests(storage, name), *checkpoint_manifests(storage, name)] for name in names]
     return digest(FORMAT, row_limit, round_manifests(storage), further)
 

@@ -29,7 +29,7 @@ class TrainingRecord(_Record):
         train: the stage.
         base: fingerprint of the model that it started from.
         model: fingerprint of the checkpoint.
-        path: where it lay when it was recorded.
+        path: where it lay when it was recorded; ``root:…`` in the root.
         created: when (UTC).
         facts: steps, samples, seconds and the like.
     """
@@ -48,13 +48,14 @@ class TrainingRecord(_Record):
 
 
 class EvaluationRecord(_Record):
-    """One checkpoint on one split.
+    """One checkpoint, or one teacher, on one split.
 
     Args:
         dataset: name.
-        round: whose documents and queries were ranked.
+        round: whose documents and queries were ranked; 0: of none yet.
+        kind: retriever or teacher.
         model: fingerprint of the checkpoint.
-        path: where it lay when it was recorded.
+        path: where it lay when it was recorded; ``root:…`` in the root.
         split: queries that it was measured on.
         qrels: checksum of the judgements, where they are not the dataset's own.
         evaluate: the stage.
@@ -65,6 +66,7 @@ class EvaluationRecord(_Record):
 
     dataset: str
     round: int
+    kind: str = "retriever"
     model: str
     path: str
     split: str
@@ -105,9 +107,17 @@ def checkpoint_manifests(storage: Storage, dataset: str) -> list[str]:
     return [*_names(storage, dataset, "trained"), *_names(storage, dataset, "evaluated")]
 
 
-def times_read(storage: Storage, dataset: str, split: str) -> int:
-    """How many checkpoints were measured on a split: a split that chooses among many says too much good of the chosen one."""
-    return len({one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower()})
+def models_measured(storage: Storage, dataset: str, split: str) -> tuple[str, ...]:
+    """Fingerprints of the models that were measured on a split, in the order of their first time.
+
+    A split that chooses among many says too much good of the chosen one.
+    """
+    return tuple(dict.fromkeys(one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower()))
+
+
+def recorded_datasets(storage: Storage) -> list[str]:
+    """Names of the datasets that have records, whether they have rounds or not."""
+    return sorted({name.split("/")[2] for name in storage.list_names("manifests/checkpoints/")})
 
 
 def _publish(storage: Storage, kind: str, record: Record) -> Record:

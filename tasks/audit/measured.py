@@ -73,7 +73,7 @@ REVIEW_CHECK = pa.schema(
 _FIT = ("source", "verdict", "auc", "brier", "ece")
 CALIBRATION = pa.schema(
     [
-        *ROUND,
+        *SELECTION,
         ("source", pa.string()),
         ("verdict", pa.string()),
         *((name, pa.float64()) for name in ("auc", "brier", "ece")),
@@ -126,11 +126,18 @@ def _promotion(storage: Storage, record: PromotionRecord) -> str:
 
 
 def _calibration(storage: Storage, record: RoundRecord) -> Iterator[str]:
-    """One SELECT a fit, on labels and on a review; a fit without bins, as from too few labels, gives one row with its verdict."""
+    """One SELECT a fit: each selection's on its review, and the round's on labels, which is no selection's own.
+
+    A fit without bins, as from too few labels, gives one row with its verdict.
+    """
     name = "reliability.parquet"
-    yield from _first(storage, record, name)
+    for chosen in record.selections:
+        for part in parts_with(_parts(storage, chosen.measures), name):
+            fit: dict[str, Fact] = {fact: part.meta["calibration"].get(fact) for fact in _FIT}
+            yield files_of(storage, record, [part], name, fit | {"selection_id": chosen.selection_id, "recipe": chosen.recipe}).sql()
     for part in parts_with(_parts(storage, record.roles.get("calibrate")), name):
-        found = files_of(storage, record, [part], name, {fact: part.meta.get(fact) for fact in _FIT})
+        on_labels: dict[str, Fact] = {fact: part.meta.get(fact) for fact in _FIT} | {"selection_id": None, "recipe": None}
+        found = files_of(storage, record, [part], name, on_labels)
         yield found.sql() if part.file(name).rows else found.constants()
 
 
@@ -138,8 +145,7 @@ def _first(storage: Storage, record: RoundRecord, name: str) -> Iterator[str]:
     """A SELECT of a file that says the same for all selections of a round: the first one's that has it."""
     for chosen in record.selections:
         for part in parts_with(_parts(storage, chosen.measures), name):
-            fit = part.meta.get("calibration") or {}
-            yield files_of(storage, record, [part], name, {fact: fit.get(fact) for fact in _FIT if fit}).sql()
+            yield files_of(storage, record, [part], name).sql()
             return
 
 

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.schema import PROMOTIONS
 from tasks.sql import run
-from tasks.store.keys import digest, file_checksum
+from tasks.store.keys import digest
 from tasks.store.pointers import read_pointer, update_pointer
-from tasks.store.storage import Storage, checked_copy
+from tasks.store.storage import Storage, checked_copy, keep_file
 from tasks.store.tables import write_parquet
 
 
@@ -60,9 +60,7 @@ def publish_promotion(
     """
     local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
     write_parquet(promoted.select(PROMOTIONS.names).cast(PROMOTIONS), local)
-    checksum, size = file_checksum(local), local.stat().st_size
-    path = f"promotions/{dataset}/{checksum}.parquet"
-    storage.put_file(path, local)
+    path, size, checksum = keep_file(storage, f"promotions/{dataset}", local)
     record = PromotionRecord(
         dataset=dataset,
         round=number,

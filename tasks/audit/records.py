@@ -1,7 +1,8 @@
 """Rounds: which candidates, which selections of them, what they cost. Immutable records behind one pointer a dataset.
 
 A round is one candidate set of a dataset. The same candidates give the same round; another recipe adds a selection to
-it. The pointer ``rounds/<dataset>`` names each round's present record and the round that was published last.
+it. The pointer ``rounds/<dataset>`` names each round's present record, and the newest round: the one with the highest number. An earlier
+round that is asked for again, from the cache as a rule, stays the earlier one: no reader's pointer goes back.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class RoundRecord(_Record):
 
 
 def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False) -> RoundRecord:
-    """Make a round visible, and the dataset's last one.
+    """Make a round visible; if it is a new one, it is the dataset's newest.
 
     If the dataset has a round with these candidates, the selections join it (one of the same id is replaced, its formats
     and measures are kept where none are given); else the round gets the next number.
@@ -104,7 +105,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
     Args:
         storage: the root.
         record: the round.
-        add_only: add selections to a round that is there; which round and which selection of it count as the last stays as it is.
+        add_only: add selections to a round that is there; which selection of it counts as the last stays as it is.
 
     Returns:
         The record as published, with its number.
@@ -126,8 +127,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
         storage.put_bytes(name, merged.model_dump_json(indent=1).encode())
         rounds[str(merged.number)] = {"manifest": name, "candidate_set_id": merged.candidate_set_id}
         published[:] = [merged]
-        latest = (present or {}).get("latest", merged.number) if add_only else merged.number
-        return {"latest": latest, "rounds": rounds}
+        return {"latest": max(map(int, rounds)), "rounds": rounds}
 
     update_pointer(storage, f"rounds/{record.dataset}", change)
     update_pointer(storage, "datasets", lambda present: {"names": sorted({*(present or {}).get("names", []), record.dataset})})
@@ -138,7 +138,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
 
 def read_round(storage: Storage, dataset: str | None = None, number: int | None = None) -> RoundRecord:
-    """A round; by default the one of the dataset that was published last, of the only dataset.
+    """A round; by default the newest of the dataset, of the only dataset.
 
     Raises:
         UsageError: there is no such dataset or round.

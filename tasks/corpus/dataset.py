@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.corpus import documents as documents_stage
+from tasks.corpus import groups as groups_stage
 from tasks.corpus import ingest as ingest_stage
 from tasks.corpus import queries as queries_stage
 from tasks.corpus.rejected import check_rejected
@@ -97,14 +98,21 @@ def documents_jobs(ingest: StageManifest) -> list[Job]:
     return documents_stage.jobs(ingest, *_counts_of(ingest))
 
 
-def queries_jobs(ingest: StageManifest, documents: StageManifest, settings: DatasetSettings, seed: int) -> list[Job]:
+def groups_jobs(ingest: StageManifest, documents: StageManifest, settings: DatasetSettings) -> list[Job]:
+    """Jobs of the stage ``query-groups``."""
+    beir, by_parent = settings.format == "beir", settings.split_by == "parent"
+    count = _counts_of(ingest)[1]
+    return groups_stage.jobs(ingest, documents, count, settings.near_duplicates, by_parent, settings.positive_min_grade, beir)
+
+
+def queries_jobs(ingest: StageManifest, documents: StageManifest, groups: StageManifest, settings: DatasetSettings, seed: int) -> list[Job]:
     """Jobs of the stage ``queries``."""
     beir = settings.format == "beir"
-    return queries_stage.jobs(ingest, documents, _counts_of(ingest)[1], seed, settings.positive_min_grade, beir, settings.splits)
+    return queries_stage.jobs(ingest, documents, groups, _counts_of(ingest)[1], seed, settings.positive_min_grade, beir, settings.splits)
 
 
 def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage, further: Sequence[Source] = ()) -> Dataset:
-    """Read a dataset: find its sources, run the three stages, check what was set aside.
+    """Read a dataset: find its sources, run the four stages, check what was set aside.
 
     Args:
         context: of the run.
@@ -121,14 +129,20 @@ def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: 
     ingest = run(context, ingest_stage.STAGE, ingest_jobs(context.storage, settings, sources))
     check_rejected(context.storage, ingest.parts, settings.max_rejected, settings.name)
     documents = run(context, documents_stage.STAGE, documents_jobs(ingest))
-    queries = run(context, queries_stage.STAGE, queries_jobs(ingest, documents, settings, seed))
-    return dataset_of(context.storage, settings, ingest, documents, queries)
+    groups = run(context, groups_stage.STAGE, groups_jobs(ingest, documents, settings))
+    queries = run(context, queries_stage.STAGE, queries_jobs(ingest, documents, groups, settings, seed))
+    return dataset_of(context.storage, settings, ingest, documents, groups, queries)
 
 
 def dataset_of(
-    storage: Storage, settings: DatasetSettings, ingest: StageManifest, documents: StageManifest, queries: StageManifest
+    storage: Storage,
+    settings: DatasetSettings,
+    ingest: StageManifest,
+    documents: StageManifest,
+    groups: StageManifest,
+    queries: StageManifest,
 ) -> Dataset:
-    """The dataset that three stages made.
+    """The dataset that four stages made.
 
     Raises:
         InputError: too many rows were set aside, there is no document, no query has a positive, or a query group lies in two splits.
@@ -153,7 +167,7 @@ def dataset_of(
     return Dataset(
         name=settings.name,
         version=digest([part.checksum for part in docs], [part.checksum for part in asked]),
-        stages=(ingest, documents, queries),
+        stages=(ingest, documents, groups, queries),
         documents=docs,
         queries=asked,
         counts=dict(sorted(counts.items())),

@@ -20,7 +20,7 @@ from tasks.corpus.readers import docstrings
 from tasks.corpus.readers.registry import READERS
 from tasks.corpus.readers.rows import Cursor, Dialect, Raw, shown
 from tasks.corpus.records import GIVES_QUERIES, PARSERS, Records
-from tasks.corpus.settings import DatasetSettings
+from tasks.corpus.settings import DatasetSettings, named_split
 from tasks.corpus.sources import Source, columns_of
 from tasks.errors import InputError
 from tasks.runner.stage import Job, Stage, Work
@@ -64,7 +64,7 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
             "checksum": source.checksum,
             "columns": {name: list(names) for name, names in columns_of(source.role, settings).items()},
             "dialect": _dialect(source, settings),
-            "split": settings.split if source.role in GIVES_QUERIES and settings.splits is None else "",
+            "split": named_split(settings.split) if source.role in GIVES_QUERIES and settings.splits is None else "",
             "document_partitions": document_partitions,
             "query_partitions": query_partitions,
         }

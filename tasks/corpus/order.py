@@ -16,17 +16,20 @@ FILE_ROWS = 1 << 40
 _SCHEMAS = {"documents": DOCS_BUCKET, "queries": QUERIES_BUCKET, "qrels": QRELS_BUCKET}
 
 
-def concat_placed(work: Work, role: str, name: str, numbers: Sequence[int]) -> pa.Table:
+def concat_placed(work: Work, role: str, name: str, numbers: Sequence[int], kind: str = "") -> pa.Table:
     """The buckets of several sources, one after the other, ``position`` counting over all of them.
+
+    ``kind``: documents, queries or qrels, where the role is named otherwise.
 
     A source that grows does not move the positions of those after it, so their partitions stay as they are.
     """
-    tables = [_SCHEMAS[role].empty_table()]
+    schema = _SCHEMAS[kind or role]
+    tables = [schema.empty_table()]
     for part, number in zip(work.job.inputs[role], numbers, strict=True):
         table = work.part_table(part, name)
         place = table.schema.get_field_index("position")
         moved = pc.add(table["position"], pa.scalar(number * FILE_ROWS, pa.int64()))
-        tables.append(table.set_column(place, "position", moved).cast(_SCHEMAS[role]))
+        tables.append(table.set_column(place, "position", moved).cast(schema))
         work.report(table.num_rows if role != "qrels" else 0)
     return pa.concat_tables(tables)
 

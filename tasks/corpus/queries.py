@@ -18,8 +18,9 @@ from tasks.corpus.documents import JUDGED, buckets
 from tasks.corpus.order import concat_placed, repeats
 from tasks.corpus.records import GIVES_QUERIES
 from tasks.corpus.rejected import own_rows, rejections
-from tasks.corpus.settings import TRAIN, Splits
+from tasks.corpus.settings import Splits
 from tasks.corpus.splits import with_splits
+from tasks.models.order import is_trained
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import PROMOTED, QRELS, QUERIES
 from tasks.store.keys import digest, input_hash, norm_hash
@@ -27,13 +28,14 @@ from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 from tasks.store.tables import local_file
 
-STAGE = Stage(name="queries", version=3, function="tasks.corpus.queries:run", unit="queries")
+STAGE = Stage(name="queries", version=4, function="tasks.corpus.queries:run", unit="queries")
 FOLDS = 100
 
 
 def jobs(
     ingest: StageManifest,
     documents: StageManifest,
+    groups: StageManifest,
     query_partitions: int,
     seed: int,
     positive_min_grade: int = 1,
@@ -45,6 +47,7 @@ def jobs(
     Args:
         ingest: the read sources.
         documents: their documents, all partitions in order.
+        groups: which queries belong together.
         query_partitions: how many.
         seed: of the folds.
         positive_min_grade: for the counts of positives.
@@ -59,7 +62,9 @@ def jobs(
     for number in range(query_partitions):
         parts, numbers = buckets(ingest.parts, GIVES_QUERIES, f"queries-q{number:04d}.parquet")
         units = max(1, sum(part.files[0].rows or 0 for part in parts))
-        made.append(Job(f"q{number:04d}", {"queries": parts, "qrels": judged}, {**settings, "numbers": numbers}, units=units))
+        joined = (groups.parts[0].only(f"groups-q{number:04d}.parquet"),)
+        inputs = {"queries": parts, "qrels": judged, "groups": joined}
+        made.append(Job(f"q{number:04d}", inputs, {**settings, "numbers": numbers}, units=units))
     return made
 
 
@@ -75,7 +80,8 @@ def run(work: Work, out: Output) -> None:
     if settings["only_judged"]:
         kept = queries.filter(pc.is_in(queries["query_id"], value_set=known["query_id"].combine_chunks()))
         queries, outside = kept, queries.num_rows - kept.num_rows
-    table = with_splits(_finished(queries), settings.get("splits"))
+    joined = work.table("groups", f"groups-{work.job.index}.parquet")
+    table = with_splits(_with_groups(_finished(queries), joined), settings.get("splits"))
     known, withheld = _only_trained(known, table)
     qrels = _qrels(known, int(settings["seed"]))
     out.table("queries.parquet", table)
@@ -126,9 +132,8 @@ def _one_grade(judged: pa.Table) -> tuple[pa.Table, pa.Table]:
 def _only_trained(judged: pa.Table, queries: pa.Table) -> tuple[pa.Table, int]:
     """Judgements without the promoted ones of queries that calibrate, choose or test; how many these are."""
     split = queries["split"].take(pc.index_in(judged["query_id"], value_set=queries["query_id"].combine_chunks()))
-    trained = pc.fill_null(pc.equal(pc.utf8_lower(split), TRAIN), True)
     promoted = pc.fill_null(pc.equal(judged["provenance"], PROMOTED), False)
-    kept = judged.filter(pc.or_(trained, pc.invert(promoted)))
+    kept = judged.filter(pc.or_(is_trained(split), pc.invert(promoted)))
     return kept, judged.num_rows - kept.num_rows
 
 
@@ -141,6 +146,13 @@ def _finished(queries: pa.Table) -> pa.Table:
         "norm_hash", norms
     )
     return table.select(QUERIES.names).cast(QUERIES).combine_chunks()
+
+
+def _with_groups(queries: pa.Table, joined: pa.Table) -> pa.Table:
+    """Queries with the groups that theirs joined."""
+    place = pc.index_in(queries["query_id"], value_set=joined["query_id"].combine_chunks()).combine_chunks()
+    group = pc.coalesce(joined["group"].combine_chunks().take(place), queries["group"].combine_chunks())
+    return queries.set_column(queries.schema.get_field_index("group"), "group", group)
 
 
 def _qrels(known: pa.Table, seed: int) -> pa.Table:

@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source, columns_of
-from tasks.store.keys import file_checksum
-from tasks.store.storage import Storage
+from tasks.store.storage import Storage, keep_file
 
 
 def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, storage: Storage) -> Source | None:
@@ -36,10 +35,5 @@ def labels_source(labels: pa.Table, provenance: str, settings: DatasetSettings, 
     table = pa.table([rows["query_id"], rows["doc_id"], grades], names=names)
     local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
     pq.write_table(table, local)
-    checksum, size = file_checksum(local), local.stat().st_size
-    stored = f"labels/{checksum}.parquet"
-    if storage.size(stored) == size:
-        local.unlink()
-    else:
-        storage.put_file(stored, local)
+    stored, size, checksum = keep_file(storage, "labels", local)
     return Source("qrels", "parquet", "", provenance, checksum, size, provenance=provenance, stored=stored)

@@ -14,6 +14,7 @@ from tasks.settings import Settings
 Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
 SPLITS = ("train", "calibration", "dev", "test")
 TRAIN = SPLITS[0]
+_MEASURING = frozenset({*SPLITS[1:], "eval", "evaluation", "val", "valid", "validation", "heldout", "held-out", "held_out"})
 PATH_FIELDS = ("path", "corpus", "queries", "qrels", "pairs")
 
 #: by format: the fields that it needs, and those that it may have
@@ -116,6 +117,16 @@ class DatasetSettings(Settings):
     splits: Splits | None = Field(
         default=None, description="shares of the query groups that train, calibrate, choose and test; empty: all train"
     )
+    near_duplicates: float | None = Field(
+        default=0.8,
+        ge=0.5,
+        le=1,
+        description="queries whose sets of words have this Jaccard index or a higher one are of one group; empty: only those that are "
+        "equal but for case, punctuation and white space",
+    )
+    split_by: Literal["query", "parent"] = Field(
+        default="query", description="parent: queries with positives of one parent document (group_id, else the document) are of one group"
+    )
     max_rejected: float = Field(default=0.01, ge=0, le=1, description="share of unusable rows, in any role, over which the run stops")
     reviews: bool = Field(
         default=True, description="take what reviews say of pairs: relevant is a positive, not is a trusted zero, which may be a negative"
@@ -188,3 +199,12 @@ def _absolute(base: Path, path: str) -> str:
 
 def _listing(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
+
+
+def named_split(name: str) -> str:
+    """The split of queries that come from a file of that name: a name such as ``labelled`` says nothing of them.
+
+    >>> named_split("train"), named_split("Test"), named_split("labelled")
+    ('train', 'Test', '')
+    """
+    return name if name.lower() in _MEASURING | {TRAIN} else ""

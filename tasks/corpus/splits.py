@@ -78,6 +78,6 @@ def _refuse_divided(table: pa.Table, name: str) -> None:
     named = " and ".join(f"{query!r} in {split}" for split, query in sorted(shown.items()))
     raise InputError(
         f"dataset {name}: {divided.num_rows} query group(s) lie in two splits, the first {group!r}: query {named}",
-        "queries of one group (the same text, or the same `group`) would leak from training into measuring: "
-        "name one split for all queries of a group, or name none and set dataset.splits",
+        "queries of one group (the same text, nearly the same words, or the same `group`) would leak from training into measuring: "
+        "name one split for all queries of a group, or name none and set dataset.splits; dataset.near_duplicates says how near is near",
     )

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.embed.reuse import Hashes, Ints, as_bytes, match
-from tasks.embed.segments import Generation, Segment, fresh_segments, is_there, pointer_name, present_generation
+from tasks.embed.segments import Generation, Segment, fresh_segments, pointer_name, present_generation
 from tasks.store.keys import digest
-from tasks.store.manifest import FileRecord
+from tasks.store.manifest import FileRecord, is_there
 from tasks.store.output import Output
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage

@@ -14,6 +14,7 @@ from tasks.embed.stage import EMBED_DOCUMENTS, EMBED_QUERIES
 from tasks.errors import StorageError
 from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import ModelSpec
+from tasks.models.materialise import spec_here
 from tasks.runner.stage import Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
@@ -47,7 +48,7 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
     found, todo = plan.todo[places], np.delete(plan.todo, places)
     work.report(len(hashes) - len(todo))
     known = earlier.facts or facts(work.storage, pinned)
-    embedder = Embedder(spec) if len(todo) or known is None else None
+    embedder = Embedder(spec_here(work.storage, spec)) if len(todo) or known is None else None
     dim, similarity = (embedder.dim, embedder.similarity) if embedder else known or (0, "")
     unique = np.empty((len(plan.first), dim), dtype=dtype)
     old = np.flatnonzero(plan.old >= 0)

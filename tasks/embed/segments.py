@@ -11,7 +11,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import StorageError
-from tasks.store.manifest import FileRecord
+from tasks.store.manifest import FileRecord, is_there
 from tasks.store.pointers import read_pointer
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
@@ -96,11 +96,6 @@ def fresh_segments(storage: Storage, space: str, generation: Generation) -> dict
             if is_there(storage, segment.hashes) and is_there(storage, segment.vectors):
                 found[marker] = segment
     return found
-
-
-def is_there(storage: Storage, record: FileRecord) -> bool:
-    """Whether a file is there with its recorded size."""
-    return storage.size(record.path) == record.bytes
 
 
 def pointer_name(space: str) -> str:

@@ -21,12 +21,12 @@ _queries = stage_task(EMBED_QUERIES)
 
 def embed_documents(context: Context, settings: ModelSettings, dataset: str, documents: Sequence[Part]) -> StageManifest:
     """Vectors of all documents: stage ``embed-documents``. Vectors of texts that this model has embedded before are copied."""
-    return _run(context, EMBED_DOCUMENTS, _documents, document_jobs, dataset, document_spec(settings), settings, documents)
+    return _run(context, EMBED_DOCUMENTS, _documents, document_jobs, dataset, document_spec(settings, context.storage), settings, documents)
 
 
 def embed_queries(context: Context, settings: ModelSettings, dataset: str, queries: Sequence[Part]) -> StageManifest:
     """Vectors of all queries: stage ``embed-queries``. Vectors of texts that this model has embedded before are copied."""
-    return _run(context, EMBED_QUERIES, _queries, query_jobs, dataset, query_spec(settings), settings, queries)
+    return _run(context, EMBED_QUERIES, _queries, query_jobs, dataset, query_spec(settings, context.storage), settings, queries)
 
 
 def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,15 @@ def intervals(values: Values, resamples: int = 1000, confidence: float = 0.95, s
     means = values.mean(axis=0)
     bounds = _bounds(resampled_means(values, resamples, seed), confidence)
     return [Interval(float(mean), float(low), float(high), len(values)) for mean, low, high in zip(means, *bounds, strict=True)]
+
+
+def summary(names: Sequence[str], values: Values, resamples: int, confidence: float, seed: int) -> dict[str, dict[str, float]]:
+    """Mean, low and high of each column of ``values`` by its name, rounded: for a stage's meta."""
+    found = intervals(values, resamples, confidence, seed)
+    return {
+        name: {"mean": round(each.mean, 6), "low": round(each.low, 6), "high": round(each.high, 6)}
+        for name, each in zip(names, found, strict=True)
+    }
 
 
 def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence: float = 0.95, seed: int = 0) -> dict[str, Difference]:

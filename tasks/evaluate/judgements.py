@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from tasks.store.keys import file_checksum
-from tasks.store.storage import Storage, checked_copy
+from tasks.store.storage import Storage, checked_copy, keep_file
 from tasks.store.tables import write_parquet
 
 JUDGEMENTS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())])
@@ -33,9 +32,7 @@ def keep_judgements(storage: Storage, pairs: pa.Table) -> Judgements:
     """
     local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
     write_parquet(pairs.select(JUDGEMENTS.names).cast(JUDGEMENTS), local)
-    checksum, size = file_checksum(local), local.stat().st_size
-    path = f"judgements/{checksum}.parquet"
-    storage.put_file(path, local)
+    path, size, checksum = keep_file(storage, "judgements", local)
     return Judgements(path=path, bytes=size, checksum=checksum)
 
 

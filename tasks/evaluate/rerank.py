@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import InputError
-from tasks.evaluate.intervals import intervals
+from tasks.evaluate.intervals import summary
 from tasks.evaluate.measures import check_measures, per_query
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.runner.stage import Job, Stage, Work
@@ -44,7 +44,7 @@ def jobs(scored: Sequence[Part], queries: Sequence[Part], settings: EvaluateSett
         "scored": tuple(part.only("scored.parquet") for part in scored),
         "queries": tuple(part.only("queries.parquet") for part in queries),
     }
-    keyed = {**settings.model_dump(mode="json"), "positive_min_grade": positive_min_grade}
+    keyed = {**settings.keyed(), "positive_min_grade": positive_min_grade}
     return [Job(index=settings.split, inputs=inputs, settings=keyed, units=sum(part.file("scored.parquet").rows or 0 for part in scored))]
 
 
@@ -54,7 +54,7 @@ def run(work: Work, out: Output) -> None:
     Raises:
         InputError: no query of the split has a positive and a scored document.
     """
-    settings = EvaluateSettings.model_validate({name: work.job.settings[name] for name in EvaluateSettings.model_fields})
+    settings = EvaluateSettings.of(work.job.settings)
     pairs = _pairs(work, settings.split)
     qrels = pairs[pairs["relevance"] >= int(work.job.settings["positive_min_grade"])][["query_id", "doc_id", "relevance"]]
     seen = pairs[pairs["dense_rank"].notna() & pairs["teacher_logit"].notna()]
@@ -103,8 +103,4 @@ def _run(seen: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _summary(values: np.ndarray, settings: EvaluateSettings) -> dict[str, dict[str, float]]:
-    found = intervals(values, settings.resamples, settings.confidence, settings.seed)
-    return {
-        name: {"mean": round(each.mean, 6), "low": round(each.low, 6), "high": round(each.high, 6)}
-        for name, each in zip(settings.measures, found, strict=True)
-    }
+    return summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import InputError
 from tasks.evaluate.by_slice import by_slice, sliced_queries
-from tasks.evaluate.intervals import intervals
+from tasks.evaluate.intervals import summary
 from tasks.evaluate.judgements import Judgements, read_judgements
 from tasks.evaluate.measures import per_query
 from tasks.evaluate.search import Block, Floats, Ints, same_keys, search
@@ -46,7 +46,7 @@ def run(work: Work, out: Output) -> None:
 
     Meta: split, queries, without_positives, positives, documents, measures (mean, low, high by name).
     """
-    settings = EvaluateSettings.model_validate({name: work.job.settings[name] for name in EvaluateSettings.model_fields})
+    settings = EvaluateSettings.of(work.job.settings)
     asked = _asked(work, settings)
     starts = np.concatenate([[0], np.cumsum([part.files[0].rows for part in work.job.inputs["documents"]])]).astype(np.int64)
     numbers, _ = search(asked.vectors, _blocks(work, settings, asked, starts), settings.depth, work.report)
@@ -64,7 +64,6 @@ def run(work: Work, out: Output) -> None:
         values.ravel(),
     ]
     out.table("metrics.parquet", pa.table([pa.array(column) for column in columns], names=METRICS.names).cast(METRICS))
-    found = intervals(values, settings.resamples, settings.confidence, settings.seed)
     out.table("slices.parquet", by_slice(sliced_queries(work, asked.table, qrels, kept), kept, values, settings))
     out.meta.update(
         split=settings.split,
@@ -73,10 +72,7 @@ def run(work: Work, out: Output) -> None:
         positives=len(qrels),
         documents=int(starts[-1]),
         confidence=settings.confidence,
-        measures={
-            name: {"mean": round(each.mean, 6), "low": round(each.low, 6), "high": round(each.high, 6)}
-            for name, each in zip(settings.measures, found, strict=True)
-        },
+        measures=summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed),
     )
 
 

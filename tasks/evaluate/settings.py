@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -24,6 +25,18 @@ class EvaluateSettings(Settings):
     resamples: int = Field(1000, ge=10, le=100_000, description="Of the bootstrap over queries.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the two-sided intervals.")
     seed: int = Field(0, ge=0, description="Of the bootstrap.")
+    reread_test: bool = Field(
+        False, description="Measure on split test although another model of the dataset was measured on it before; that is counted."
+    )
+
+    def keyed(self) -> dict[str, Any]:
+        """What decides the figures, as JSON values."""
+        return self.model_dump(mode="json", exclude={"reread_test"})
+
+    @classmethod
+    def of(cls, keyed: Mapping[str, Any]) -> EvaluateSettings:
+        """The settings among a job's."""
+        return cls.model_validate({name: value for name, value in keyed.items() if name in cls.model_fields})
 
     @field_validator("split")
     @classmethod

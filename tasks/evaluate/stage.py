@@ -79,7 +79,7 @@ def jobs(
     }
     if scored:
         inputs["scored"] = tuple(part.only("scored.parquet") for part in scored)
-    keyed = {**settings.model_dump(mode="json"), "positive_min_grade": positive_min_grade, "dataset": dataset}
+    keyed = {**settings.keyed(), "positive_min_grade": positive_min_grade, "dataset": dataset}
     options = {}
     if judgements is not None:
         keyed["judgements"] = judgements.checksum

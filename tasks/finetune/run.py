@@ -16,6 +16,7 @@ from tasks.finetune.material import frozen_index, gather
 from tasks.finetune.stage import STAGE
 from tasks.models.finetuning import finetune
 from tasks.models.fingerprint import ModelSpec
+from tasks.models.materialise import spec_here
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.stage import Work
 from tasks.store.output import Output
@@ -27,7 +28,8 @@ def run(work: Work, out: Output) -> None:
     job = work.job
     settings = TrainSettings.model_validate(job.options["training"])
     samples, facts = gather(work, settings)
-    spec = ModelSpec.model_validate(job.options["spec"]).model_copy(update={"prompt": str(job.settings["document_prompt"])})
+    spec = spec_here(work.storage, ModelSpec.model_validate(job.options["spec"]))
+    spec = spec.model_copy(update={"prompt": str(job.settings["document_prompt"])})
     began = time.monotonic()
     folder = work.storage.scratch() / uuid.uuid4().hex
     with _checkpoints(work.storage, job.key(STAGE)) as checkpoints:

@@ -25,7 +25,7 @@ from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="train-retriever", version=2, function="tasks.finetune.run:run", unit="steps")
+STAGE = Stage(name="train-retriever", version=2, function="tasks.finetune.run:run", unit="steps", model=True)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def jobs(
     """
     _check(settings, earlier, document_vectors)
     anchors = count_anchors(storage, mined.select, queries, stages)
-    spec = document_spec(model)
+    spec = document_spec(model, storage)
     rounds = [mined, *(earlier if settings.earlier else ())]
     inputs = {"queries": tuple(part.only("queries.parquet") for part in queries)}
     for number, each in enumerate(rounds):

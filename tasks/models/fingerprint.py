@@ -6,12 +6,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.models.hardware import resolve_device, resolve_dtype
+from tasks.models.hardware import resolve_backend, resolve_device, resolve_dtype
 from tasks.models.location import locate
 from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTraining
+from tasks.models.stored import is_reference, model_files, stored_part
 from tasks.store.keys import digest, file_checksum
+from tasks.store.manifest import Part
+from tasks.store.storage import Storage
 
-BACKEND = "torch"
 _DEFAULT_TOKENS = {"cpu": 1024, "cuda": 16_384}
 _OTHER_SUFFIXES = {
     ".md",
@@ -54,7 +56,7 @@ class ModelSpec(BaseModel):
     batch_tokens: int
     truncate_dim: int | None = None
     similarity: str = "none"
-    backend: str = BACKEND
+    backend: str = "torch"
 
     @property
     def fingerprint(self) -> str:
@@ -72,6 +74,25 @@ def folder_digest(folder: Path) -> str:
     return digest([[name, file_checksum(file)] for name, file in files if matters(Path(name))])
 
 
+def part_digest(part: Part) -> str:
+    """:func:`folder_digest` of a model in the root, as its manifest has it: no file is read."""
+    return digest([[name, record.checksum] for name, record in sorted(model_files(part).items()) if matters(Path(name))])
+
+
+def weights_of(path: str, revision: str | None = None, storage: Storage | None = None) -> str:
+    """The digest of the model that ``path`` names.
+
+    Args:
+        path: what :func:`tasks.models.location.locate` takes, or a name of :mod:`tasks.models.stored`.
+        revision: of a hub model.
+        storage: the root, for such a name.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    return part_digest(stored_part(storage, path)) if is_reference(path) else folder_digest(locate(path, revision))
+
+
 def matters(name: Path) -> bool:
     """Whether a file of a model's folder, by its name there, is part of the model's identity."""
     folders = name.parts[:-1]
@@ -80,45 +101,47 @@ def matters(name: Path) -> bool:
     return name.suffix not in _OTHER_SUFFIXES and name.name not in _OTHER_NAMES
 
 
-def document_spec(settings: ModelSettings) -> ModelSpec:
-    """The retriever as it embeds documents."""
-    return _embedder(settings, settings.document_prompt, settings.title_template)
+def document_spec(settings: ModelSettings, storage: Storage | None = None) -> ModelSpec:
+    """The retriever as it embeds documents; ``storage``: the root, where the model may lie in it."""
+    return _embedder(settings, settings.document_prompt, settings.title_template, storage)
 
 
-def query_spec(settings: ModelSettings) -> ModelSpec:
-    """The retriever as it embeds queries (they have no title)."""
-    return _embedder(settings, settings.query_prompt, "{text}")
+def query_spec(settings: ModelSettings, storage: Storage | None = None) -> ModelSpec:
+    """The retriever as it embeds queries (they have no title); ``storage``: the root, where the model may lie in it."""
+    return _embedder(settings, settings.query_prompt, "{text}", storage)
 
 
-def teacher_spec(settings: TeacherSettings, folder: Path | None = None) -> ModelSpec:
-    """The cross-encoder: of ``settings.path``, or of the folder that a training stage wrote.
+def teacher_spec(settings: TeacherSettings, folder: Path | None = None, storage: Storage | None = None) -> ModelSpec:
+    """The cross-encoder: of ``settings.path``, or of the folder that a training stage wrote; ``storage``: where it may lie in the root.
 
     Raises:
         ModelError: there is no such model.
     """
     path = str(folder) if folder is not None else str(settings.path)
     device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
     return ModelSpec(
         path=path,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        weights=folder_digest(locate(path, settings.revision)),
+        weights=weights_of(path, settings.revision, storage),
         prompt=settings.prompt,
         title_template=settings.title_template,
         max_length=settings.max_length,
-        dtype=resolve_dtype(settings.dtype, device),
+        dtype=dtype,
         device=device,
         batch_tokens=settings.batch_tokens or _DEFAULT_TOKENS[device],
+        backend=resolve_backend(settings.backend, device, dtype),
     )
 
 
-def body_spec(settings: TeacherTraining) -> ModelSpec:
+def body_spec(settings: TeacherTraining, storage: Storage | None = None) -> ModelSpec:
     """The encoder that a teacher is trained from. Training runs on the CPU or the GPU that ``auto`` finds."""
     device = resolve_device("auto")
     return ModelSpec(
         path=settings.body,
         revision=settings.revision,
-        weights=folder_digest(locate(settings.body, settings.revision)),
+        weights=weights_of(settings.body, settings.revision, storage),
         max_length=settings.max_length,
         dtype=resolve_dtype(settings.dtype, device),
         device=device,
@@ -126,19 +149,21 @@ def body_spec(settings: TeacherTraining) -> ModelSpec:
     )
 
 
-def _embedder(settings: ModelSettings, prompt: str, template: str) -> ModelSpec:
+def _embedder(settings: ModelSettings, prompt: str, template: str, storage: Storage | None) -> ModelSpec:
     device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
     return ModelSpec(
         path=settings.path,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        weights=folder_digest(locate(settings.path, settings.revision)),
+        weights=weights_of(settings.path, settings.revision, storage),
         prompt=prompt,
         title_template=template,
         max_length=settings.max_length,
-        dtype=resolve_dtype(settings.dtype, device),
+        dtype=dtype,
         device=device,
         batch_tokens=settings.batch_tokens or _DEFAULT_TOKENS[device],
         truncate_dim=settings.truncate_dim,
         similarity=settings.similarity,
+        backend=resolve_backend(settings.backend, device, dtype),
     )

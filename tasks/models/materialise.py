@@ -6,38 +6,61 @@ import os
 import shutil
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.store.manifest import Part
+from tasks.models.fingerprint import ModelSpec
+from tasks.models.stored import is_reference, model_files, stored_part
+from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
 
-def materialise(storage: Storage, part: Part, prefix: str = "model/") -> Path:
+def materialise(storage: Storage, part: Part) -> Path:
     """A local folder with a part's model files: the data folder itself on a local root, else a fetched one.
+
+    What was fetched stays in this machine's folder for temporary files, by its content; where files of it are gone it is fetched again.
 
     Args:
         storage: the root.
         part: a committed part, such as that of ``train-teacher``.
-        prefix: the files whose names begin so belong to the model.
 
     Raises:
         StorageError: a file is missing or damaged.
     """
-    files = {record.name.removeprefix(prefix): local_file(storage, record) for record in part.files if record.name.startswith(prefix)}
-    folders = {str(path).removesuffix(f"/{name}") if str(path).endswith(f"/{name}") else "" for name, path in files.items()}
-    if len(folders) == 1 and "" not in folders:
-        return Path(folders.pop())
+    records = model_files(part)
+    if storage.is_local:
+        name, path = next((name, local_file(storage, record)) for name, record in records.items())
+        return Path(str(path).removesuffix(f"/{name}"))
     base = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "models"
     target = base / part.checksum
-    if not target.is_dir():
-        base.mkdir(parents=True, exist_ok=True, mode=0o700)
-        making = base / f".{uuid.uuid4().hex}"
-        for name, path in files.items():
-            (making / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, making / name)
-        try:
-            making.rename(target)
-        except OSError:  # another worker was first
-            shutil.rmtree(making)
+    if _whole(target, records):
+        return target
+    base.mkdir(parents=True, exist_ok=True, mode=0o700)
+    making = base / f".{uuid.uuid4().hex}"
+    for name, record in records.items():
+        (making / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(local_file(storage, record), making / name)
+    if not _whole(target, records):
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        making.rename(target)
+    except OSError:  # another worker was first
+        shutil.rmtree(making)
     return target
+
+
+def spec_here(storage: Storage, spec: ModelSpec) -> ModelSpec:
+    """A model that a root's name stands for, as a folder of this machine; any other as it is.
+
+    Raises:
+        ModelError: the root has no such model.
+        StorageError: a file is missing or damaged.
+    """
+    if not is_reference(spec.path):
+        return spec
+    return spec.model_copy(update={"path": str(materialise(storage, stored_part(storage, spec.path)))})
+
+
+def _whole(folder: Path, records: Mapping[str, FileRecord]) -> bool:
+    return all((folder / name).is_file() and (folder / name).stat().st_size == record.bytes for name, record in records.items())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ Forward = Callable[[dict[str, Any]], Any]
 
 _TOKENISED_AT_ONCE = 4096
 _IN_FLIGHT = 64
-_LOADED: dict[str, Any] = {}
+_KEPT = 4  # models at once: a round's retriever, teacher and fixed encoder, and one more
+_LOADED: OrderedDict[tuple[Any, ...], Any] = OrderedDict()  # the one that was used last comes last
 _LOCK = threading.Lock()
 
 
@@ -48,7 +50,9 @@ class Encoded:
 
 
 def loaded(kind: str, spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
-    """A model, loaded once a process for each fingerprint, its files compared with the fingerprint.
+    """A model, loaded once a process, its files compared with their fingerprint. Of many models the last few used stay loaded.
+
+    Prompts, templates, truncated dimensions and similarities are applied outside of the model: specs that differ in them share it.
 
     Args:
         kind: tells models of the same files apart (embedder, cross-encoder).
@@ -58,10 +62,13 @@ def loaded(kind: str, spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any
     Raises:
         ModelError: the files are not those that the run was planned with, or cannot be loaded.
     """
-    key = f"{kind} {spec.fingerprint}"
+    key = (kind, spec.weights, spec.dtype, spec.device, spec.max_length, spec.trust_remote_code, spec.backend)
     with _LOCK:
         if key not in _LOADED:
+            while len(_LOADED) >= _KEPT:
+                _LOADED.popitem(last=False)
             _LOADED[key] = _load(spec, make)
+        _LOADED.move_to_end(key)
         return _LOADED[key]
 
 
@@ -95,7 +102,28 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     model.max_seq_length = _max_length(model, spec.max_length)
     model.to(dtype=getattr(torch, spec.dtype))
     model.eval()
+    if spec.backend == "fused":
+        _fuse(model, spec)
     return model
+
+
+def _fuse(model: Any, spec: ModelSpec) -> None:
+    """Packed layers, if the device and dtype are theirs."""
+    from tasks.models.fused import fuse
+
+    if (spec.device, spec.dtype) != ("cpu", "bfloat16"):
+        raise ModelError(
+            f"model {spec.path}: backend fused is for bfloat16 on a CPU, not {spec.dtype} on {spec.device}", "set backend: torch"
+        )
+    samples = ["a short text", "a longer text of a few more words, so that one of both is padded"]
+    pairs = [(text, text) for text in samples] if hasattr(model, "num_labels") else samples
+    features = model.preprocess(pairs)
+
+    def output() -> Any:
+        made = model(dict(features))
+        return made["scores"].reshape(-1, 1) if "scores" in made else made["sentence_embedding"]
+
+    fuse(model, output, spec.path)
 
 
 def _max_length(model: Any, wanted: int) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from tasks.errors import ModelError
 from tasks.models.location import locate
 from tasks.models.settings import ModelSettings
+from tasks.models.stored import is_reference, model_files, stored_part
+from tasks.store.storage import Storage
+from tasks.store.tables import local_file
+
+_Read = Callable[[str], Any]
 
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 _UNCHANGED = {"Normalize", "LayerNorm", "Dropout"}
@@ -29,31 +34,36 @@ class Shape:
     similarity: str
 
 
-def shape_of(settings: ModelSettings) -> Shape:
+def shape_of(settings: ModelSettings, storage: Storage | None = None) -> Shape:
     """Dimensions and similarity, as far as the model's folder tells.
+
+    Args:
+        settings: of the model.
+        storage: the root, where the model may lie in it.
 
     Raises:
         ModelError: there is no such model.
     """
-    folder = locate(settings.path, settings.revision)
-    width = _width(folder)
+    read = _reader(settings, storage)
+    width = _width(read)
     if width is not None and settings.truncate_dim is not None:
         width = min(width, settings.truncate_dim)
-    own = _read(folder / "config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
+    own = read("config_sentence_transformers.json").get("similarity_fn_name") or "cosine"
     return Shape(width, str(own) if settings.similarity == "auto" else settings.similarity)
 
 
-def check_one_space(queries: ModelSettings, documents: ModelSettings) -> None:
+def check_one_space(queries: ModelSettings, documents: ModelSettings, storage: Storage | None = None) -> None:
     """Refuse two encoders whose vectors cannot be compared.
 
     Args:
         queries: the encoder of queries.
         documents: the encoder of documents.
+        storage: the root, where they may lie in it.
 
     Raises:
         ModelError: their dimensions or similarities differ.
     """
-    asked, held = shape_of(queries), shape_of(documents)
+    asked, held = shape_of(queries, storage), shape_of(documents, storage)
     if asked.dim is not None and held.dim is not None and asked.dim != held.dim:
         raise ModelError(
             f"model {queries.path} gives queries of {asked.dim} dimensions, document_model {documents.path} documents of {held.dim}",
@@ -66,13 +76,22 @@ def check_one_space(queries: ModelSettings, documents: ModelSettings) -> None:
         )
 
 
-def _width(folder: Path) -> int | None:
+def _reader(settings: ModelSettings, storage: Storage | None) -> _Read:
+    """Content of a JSON file of the model by its name, empty where there is none; of a model in the root no other file is fetched."""
+    if storage is not None and is_reference(settings.path):
+        records = model_files(stored_part(storage, settings.path))
+        return lambda name: json.loads(local_file(storage, records[name]).read_text()) if name in records else {}
+    folder = locate(settings.path, settings.revision)
+    return lambda name: json.loads((folder / name).read_text()) if (folder / name).is_file() else {}
+
+
+def _width(read: _Read) -> int | None:
     """Columns of the last module's output."""
-    listed = _read(folder / "modules.json")
+    listed = read("modules.json")
     width: int | None = None
     for module in listed if isinstance(listed, list) else []:
         kind = str(module.get("type", "")).rpartition(".")[2]
-        config = _read(folder / str(module.get("path", "")) / "config.json")
+        config = read(PurePosixPath(str(module.get("path", "")), "config.json").as_posix())
         width = width if kind in _UNCHANGED else _of_module(kind, config)
     return width
 
@@ -90,7 +109,3 @@ def _of_module(kind: str, config: Mapping[str, Any]) -> int | None:
             modes = 1 if isinstance(named, str) else len(named)
         return int(width) * modes if width else None
     return None
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else {}

@@ -69,6 +69,7 @@ class Stage:
         function: ``module:name`` of ``f(work: Work, out: Output) -> None``; pure but for reading its inputs.
         unit: what progress counts (``documents``, ``pairs``, …).
         folder: data folder as a template of ``{stage}``, ``{key}`` and the job's options.
+        model: whether it runs a model: such partitions are kept to the workers with a GPU, where some declare one.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Stage:
     function: str
     unit: str = "rows"
     folder: str = "data/{stage}/{key}"
+    model: bool = False
 
     def resolve(self) -> Callable[[Work, Output], None]:
         """Import the function."""

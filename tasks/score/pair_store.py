@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from tasks.schema import PAIRS
 from tasks.store.keys import digest
-from tasks.store.manifest import FileRecord
+from tasks.store.manifest import FileRecord, is_there
 from tasks.store.output import Output
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage
@@ -143,7 +143,7 @@ def _state(storage: Storage, teacher: str) -> tuple[list[FileRecord], dict[str, 
     """The merged generation's files, and the segments that came after it, by marker."""
     pointer = read_pointer(storage, _pointer(teacher)) or {"files": [], "markers": []}
     merged = [FileRecord.model_validate(record) for record in pointer["files"]]
-    if not all(_is_there(storage, record) for record in merged):
+    if not all(is_there(storage, record) for record in merged):
         merged, pointer = [], {"files": [], "markers": []}
     replaced = set(pointer["markers"])
     fresh = {}
@@ -151,13 +151,9 @@ def _state(storage: Storage, teacher: str) -> tuple[list[FileRecord], dict[str, 
         marker = name.removeprefix(_folder(teacher)).removesuffix(".json")
         if marker not in replaced:
             record = FileRecord.model_validate(json.loads(storage.read_bytes(name)))
-            if _is_there(storage, record):
+            if is_there(storage, record):
                 fresh[marker] = record
     return merged, fresh
-
-
-def _is_there(storage: Storage, record: FileRecord) -> bool:
-    return storage.size(record.path) == record.bytes
 
 
 def _folder(teacher: str) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder, Scores
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.materialise import materialise
+from tasks.models.materialise import materialise, spec_here
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker
@@ -68,4 +68,4 @@ def _score(work: Work, table: pa.Table) -> Scores:
     texts = take_texts(work.storage, work.job.inputs["documents"], addresses[0], addresses[1], ["title", "text"])
     queries = work.table("queries", "queries.parquet", ["text"])["text"].take(table["query_row"].combine_chunks())
     pairs = list(zip(queries.to_pylist(), document_inputs(spec.title_template, texts), strict=True))
-    return CrossEncoder(spec).score(pairs, work.report)
+    return CrossEncoder(spec_here(work.storage, spec)).score(pairs, work.report)

@@ -13,7 +13,7 @@ from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="score", version=1, function="tasks.score.run:run", unit="pairs")
+STAGE = Stage(name="score", version=1, function="tasks.score.run:run", unit="pairs", model=True)
 
 
 def jobs(

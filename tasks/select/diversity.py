@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.select.base import Bools, Floats, Ints, counted, integers
 from tasks.select.limits import Diversity
-from tasks.store.manifest import Part
-from tasks.store.storage import Storage
-from tasks.store.tables import read_array
+from tasks.store.vectors import Addressed
 
 Vectors = Callable[[Ints], Floats]
 """Unit vectors, shape (k, dim), of some rows of the candidates' table, shape (k,)."""
 
-Addressed = Callable[[Ints, Ints], Floats]
-"""Unit vectors, shape (k, dim), of documents by partition and row there, each of shape (k,)."""
-
 _BLOCK = 1 << 24  # numbers in memory at a time
-
-
-def stored_vectors(storage: Storage, parts: Sequence[Part]) -> Addressed:
-    """Vectors of documents, read where they are asked for from memory-mapped files: the parts of ``embed-documents``, in order."""
-    arrays = [read_array(storage, part.file("vectors.npy")) for part in parts]
-
-    def fetch(partition: Ints, row: Ints) -> Floats:
-        found = np.zeros((len(row), arrays[0].shape[1]), np.float32)
-        for number in np.unique(partition).tolist():
-            mine = np.flatnonzero(partition == number)
-            rows, back = np.unique(row[mine], return_inverse=True)
-            found[mine] = arrays[number][rows][back]
-        return normalised(found)
-
-    return fetch
 
 
 def vectors_of(table: pa.Table, documents: Addressed | None) -> Vectors | None:
@@ -42,7 +22,7 @@ def vectors_of(table: pa.Table, documents: Addressed | None) -> Vectors | None:
     if documents is None:
         return None
     partition, row = integers(table["doc_partition"]), integers(table["doc_row"])
-    return lambda rows: documents(partition[rows], row[rows])
+    return lambda rows: normalised(documents(partition[rows], row[rows]))
 
 
 def normalised(vectors: Floats) -> Floats:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from tasks.runner.stage import Job, Report, Stage, Work
 from tasks.select.base import Ints, among, counted, encode, in_order, prepare
 from tasks.select.decide import Decided, decide
-from tasks.select.diversity import Addressed, stored_vectors, vectors_of
+from tasks.select.diversity import vectors_of
 from tasks.select.inputs import Features, feature_parts, read_candidates, vector_parts
 from tasks.select.randomness import id_hashes, uniform
 from tasks.select.recipe import Recipe
@@ -28,6 +28,7 @@ from tasks.select.refuse import PAIRS, WANTED, Refused, refuse, surplus
 from tasks.sql import run as run_sql
 from tasks.store.manifest import Part
 from tasks.store.output import Output
+from tasks.store.vectors import Addressed, stored_vectors
 
 STAGE = Stage(name="hub-limits", version=1, function="tasks.select.hubs:run", unit="candidates")
 

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from tasks.runner.stage import Stage, Work
 from tasks.schema import PROBES
 from tasks.select.base import among
-from tasks.select.diversity import stored_vectors
 from tasks.select.inputs import read_candidates
 from tasks.select.recipe import Recipe
 from tasks.select.stage import jobs as jobs  # the same inputs and settings
 from tasks.select.stage import select_checked
 from tasks.sql import run as run_sql
 from tasks.store.output import Output
+from tasks.store.vectors import stored_vectors
 
 STAGE = Stage(name="probe", version=1, function="tasks.select.probe:run", unit="candidates")
 

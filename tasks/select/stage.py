@@ -13,13 +13,14 @@ from tasks.runner.stage import Job, Stage, Work
 from tasks.select.base import among, integers, prepare
 from tasks.select.check import check
 from tasks.select.decide import decide
-from tasks.select.diversity import Addressed, stored_vectors, vectors_of
+from tasks.select.diversity import vectors_of
 from tasks.select.inputs import Features, feature_parts, read_candidates, vector_parts
 from tasks.select.layout import anchors, decisions_table, rows_table
 from tasks.select.recipe import Recipe
 from tasks.store.keys import digest
 from tasks.store.manifest import Part
 from tasks.store.output import Output
+from tasks.store.vectors import Addressed, stored_vectors
 
 STAGE = Stage(name="select", version=2, function="tasks.select.stage:run", unit="candidates")
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.folds import group_draws, query_groups
+from tasks.models.order import is_trained
 from tasks.runner.stage import Work
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
@@ -21,7 +22,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-TRAINED = "train"
 _PAIRS = 65_536
 _ROW_COLUMNS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label", "doc_partition", "doc_row"]
 
@@ -144,8 +144,7 @@ def trained_queries(queries: pa.Table, share: float, seed: int) -> Bools:
     Returns:
         (queries,) the others are the control.
     """
-    split = pc.fill_null(pc.equal(pc.utf8_lower(queries["split"]), TRAINED), True)
-    trained: Bools = split.combine_chunks().to_numpy(zero_copy_only=False)
+    trained: Bools = is_trained(queries["split"]).combine_chunks().to_numpy(zero_copy_only=False)
     if share < 1:
         ids = queries["query_id"].to_pylist()
         draws = group_draws(query_groups(ids, ids, queries["group"].to_pylist()), seed)

@@ -13,6 +13,9 @@ LEGACY_SIMILARITY = 0.3
 class StalenessSettings(Settings):
     """How earlier rounds' negatives are looked at under a later checkpoint. No model runs."""
 
+    rounds: int = Field(
+        8, ge=1, le=1000, description="The most recent earlier rounds that are looked at; the first one always is, besides these."
+    )
     scale: float | None = Field(
         None,
         gt=0,

@@ -19,6 +19,8 @@ from tasks.store.storage import Storage
 class LocalStorage(Storage):
     """Files under one folder. See :class:`tasks.store.storage.Storage`."""
 
+    is_local = True
+
     def __init__(self, root: str) -> None:
         base = Path(root).expanduser().absolute()
         try:

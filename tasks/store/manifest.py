@@ -142,5 +142,10 @@ def add_counters(*counters: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(total.items()))
 
 
+def is_there(storage: Storage, record: FileRecord) -> bool:
+    """Whether a file is there with its recorded size."""
+    return storage.size(record.path) == record.bytes
+
+
 def _files_there(storage: Storage, part: Part) -> bool:
-    return all(storage.size(file.path) == file.bytes for file in part.files)
+    return all(is_there(storage, file) for file in part.files)

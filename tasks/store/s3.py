@@ -24,6 +24,8 @@ _CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "pre-conditions
 class S3Storage(Storage):
     """Objects under ``s3://bucket/prefix``. See :class:`tasks.store.storage.Storage`."""
 
+    is_local = False
+
     def __init__(self, root: str) -> None:
         import s3fs
 

@@ -19,6 +19,7 @@ class Storage(ABC):
     """A root under which relative names (``/`` between parts) hold bytes."""
 
     root: str
+    is_local: bool  # whether files are used where they lie, and not fetched
 
     @abstractmethod
     def read_bytes(self, name: str) -> bytes:
@@ -86,6 +87,21 @@ def open_storage(root: str) -> Storage:
     from tasks.store.local import LocalStorage
 
     return LocalStorage(root)
+
+
+def keep_file(storage: Storage, folder: str, local: Path) -> tuple[str, int, str]:
+    """Put a file under the root by its content, as ``<folder>/<checksum><ending>``: equal ones are kept once. ``local`` is consumed.
+
+    Returns:
+        (path under the root, bytes, checksum).
+    """
+    checksum, size = file_checksum(local), local.stat().st_size
+    path = f"{folder}/{checksum}{local.suffix}"
+    if storage.size(path) == size:
+        local.unlink()
+    else:
+        storage.put_file(path, local)
+    return path, size, checksum
 
 
 def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: bool = False) -> Path:

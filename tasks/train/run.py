@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.folds import Fold
 from tasks.models.fingerprint import ModelSpec
+from tasks.models.materialise import spec_here
 from tasks.models.settings import TeacherTraining
 from tasks.models.training import Logits, train_cross_encoder
 from tasks.runner.stage import Work
@@ -38,7 +39,7 @@ def run(work: Work, out: Output) -> None:
     folder = work.storage.scratch() / uuid.uuid4().hex
     try:
         before, after = train_cross_encoder(
-            ModelSpec.model_validate(job.options["spec"]),
+            spec_here(work.storage, ModelSpec.model_validate(job.options["spec"])),
             training,
             [pairs[row] for row in np.flatnonzero(~held).tolist()],
             chosen.labels[~held],

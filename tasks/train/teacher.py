@@ -19,7 +19,7 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 from tasks.train.sampling import Sample, sample
 
-STAGE = Stage(name="train-teacher", version=2, function="tasks.train.run:run", unit="steps")
+STAGE = Stage(name="train-teacher", version=2, function="tasks.train.run:run", unit="steps", model=True)
 
 _AUTO_FOLDS = 3
 _BACKWARD = 3  # a training step costs about three forward passes
@@ -56,7 +56,7 @@ def jobs(
     by_index = {part.index: part for part in queries}
     ordered = tuple(by_index[part.index].only("queries.parquet") for part in candidates)
     tables = tuple(part.only("candidates.parquet") for part in candidates)
-    body = body_spec(training)
+    body = body_spec(training, storage)
     table, groups = _gather(storage, tables, ordered, sources)
     alone = _pick(table, groups, training, sources)
     folds = training.folds if training.folds != "auto" else automatic_folds(alone.trained * training.epochs, to_score)

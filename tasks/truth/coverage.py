@@ -43,6 +43,7 @@ def coverage(
     sampling: SamplingSettings | None = None,
     review: ReviewSettings | None = None,
     resamples: int = 400,
+    level: float = 0.95,
 ) -> pa.Table:
     """Simulated reviews of one round.
 
@@ -55,8 +56,9 @@ def coverage(
         ranks: (rows,) rank of each pair.
         seeds: one review each.
         sampling: budget and strata.
-        review: level and calibration.
+        review: calibration and prior.
         resamples: of the percentile bootstrap that stands beside; 0: leave it out.
+        level: confidence.
 
     Returns:
         :data:`COVERAGE`, a row for each recipe and estimator.
@@ -70,16 +72,17 @@ def coverage(
     for seed in seeds:
         rows, inclusion = draw(planned, np.random.default_rng(seed).random(len(truth)))
         labels = np.where(truth[rows], RELEVANT, NOT_RELEVANT).astype(np.int8)
-        found.append(_one(frame, Sample(rows, planned.stratum[rows], inclusion, labels), review or ReviewSettings(), resamples, seed))
+        sample = Sample(rows, planned.stratum[rows], inclusion, labels)
+        found.append(_one(frame, sample, review or ReviewSettings(), resamples, seed, level))
     return _table(frame, true, np.array(found))
 
 
-def _one(frame: Frame, sample: Sample, review: ReviewSettings, resamples: int, seed: int) -> Floats:
+def _one(frame: Frame, sample: Sample, review: ReviewSettings, resamples: int, seed: int, level: float) -> Floats:
     """(recipes, estimators, 4): estimate, low, high, reviewed."""
     rows = []
-    for at, leak in enumerate(leaks(frame, sample, review)):
+    for at, leak in enumerate(leaks(frame, sample, review, level)):
         found = [[one.estimate, one.low, one.high] for one in (leak.assisted, leak.design)]
-        found.append(_percentile(frame, sample, at, review.level, resamples, seed) if resamples else [np.nan] * 3)
+        found.append(_percentile(frame, sample, at, level, resamples, seed) if resamples else [np.nan] * 3)
         found.append([leak.expected, np.nan, np.nan])
         rows.append([[*one, leak.reviewed] for one in found])
     return np.array(rows)

@@ -142,7 +142,7 @@ class Target:
 
 
 def planted_rows(
-    selected: Selected, planted: Planted, target: Target | None, middle: Middle | None, settings: SurvivalSettings
+    selected: Selected, planted: Planted, target: Target | None, middle: Middle | None, settings: SurvivalSettings, level: float = 0.95
 ) -> Iterator[Row]:
     """Survival raw and weighted, and the leak where it is known how many unlabelled documents are relevant."""
     emitted = selected.by_query(1.0, selected.emitted)
@@ -150,7 +150,7 @@ def planted_rows(
         mine = one.queries[planted.query]
         if not mine.any():
             continue
-        found = _survival(selected, planted, mine, target.table(one.queries) if target else None, settings)
+        found = _survival(selected, planted, mine, target.table(one.queries) if target else None, settings, level)
         about = (one.name, one.value)
         size = int(mine.sum()), int(np.unique(planted.query[mine]).size)
         yield row("planted_survival", *about, found.raw, *size, "share of planted positives emitted: no rate of negatives")
@@ -177,7 +177,9 @@ def over_queries(values: Floats, groups: Codes, level: float) -> Interval:
     )
 
 
-def _survival(selected: Selected, planted: Planted, mine: Flags, target: pa.Table | None, settings: SurvivalSettings) -> Survival:
+def _survival(
+    selected: Selected, planted: Planted, mine: Flags, target: pa.Table | None, settings: SurvivalSettings, level: float
+) -> Survival:
     query = pa.array(planted.query[mine])
     table = pa.table(
         {
@@ -187,7 +189,7 @@ def _survival(selected: Selected, planted: Planted, mine: Flags, target: pa.Tabl
             "score": pa.array(planted.score[mine], from_pandas=True),
         }
     )
-    return survival(table, planted.emitted[mine], "", target, settings)
+    return survival(table, planted.emitted[mine], "", target, settings, level)
 
 
 def _weighted_note(found: Survival, target: Target) -> str:

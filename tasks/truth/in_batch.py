@@ -2,13 +2,13 @@
 
 Two units that are easily mixed: the share of *pairs* (query, other row's document) that are relevant, and the share of *rows* with at
 least one such document. With 48 rows a batch and 77 equal topics, 1.3 % of the pairs are relevant and 46 % of the rows are hit.
-Exact with a truth; see in_batch_strata.py for what to do without one.
+Exact with a truth; see in_batch_estimate.py for what to do without one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -113,6 +113,18 @@ def batches(rows: pa.Table, size: int, steps: Sequence[Codes] | None = None) -> 
     negatives[np.arange(negatives.shape[1]) < counts[:, None]] = places[rows.num_rows :]
     query = queries.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return Batches(queries.dictionary, documents.dictionary, query, places[: rows.num_rows], negatives, size, starts.astype(np.int64))
+
+
+def some(given: Batches, rows: int, seed: int) -> Batches:
+    """Whole batches, drawn, of no more rows than asked for, one batch at least; the same ids."""
+    if len(given.query) <= rows:
+        return given
+    sizes = np.diff(given.starts)
+    drawn = np.random.default_rng(seed).permutation(len(sizes))
+    kept = np.sort(drawn[: max(int((np.cumsum(sizes[drawn]) <= rows).sum()), 1)])
+    mine = np.isin(given.batch, kept)
+    starts = np.concatenate([[0], np.cumsum(sizes[kept])])
+    return replace(given, query=given.query[mine], positive=given.positive[mine], negatives=given.negatives[mine], starts=starts)
 
 
 def by_truth(given: Batches, relevant: pa.Table, unknown: pa.Table | None = None) -> PairFunction:

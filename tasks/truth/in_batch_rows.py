@@ -1,10 +1,8 @@
 """The in-batch rate of a selection's training rows, as rows of :data:`tasks.schema.ESTIMATES`.
 
 The batches are those that ``hardmine train`` makes of these rows: its order of stages, its shuffle, its queries (split train, or none).
-What is known of a pair of a query and another row's positive: its judgement (an explicit zero only where zeros are trusted, or a reviewer
-gave it); else the candidate's calibrated probability; else, for a candidate without one, the mean probability of candidates of like dense
-score. Most pairs are no candidates: nothing is known of them, and
-they count as candidates of the lowest stratum of dense scores do.
+Where judgements are exhaustive the pairs of a query and another row's positive are counted: ``in_batch_pairs``, ``in_batch_rows``. Else
+they are estimated, and named so: ``in_batch_pairs_estimated``, ``in_batch_rows_estimated``; see in_batch_estimate.py.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ import pyarrow.compute as pc
 from tasks.models.order import is_trained, passes, training_order
 from tasks.models.samples import shuffled
 from tasks.truth.estimates import Row, row
-from tasks.truth.in_batch import Batches, PairFunction, RowCounts, batches, by_truth, row_counts
+from tasks.truth.in_batch import Batches, RowCounts, batches, by_truth, row_counts, some
+from tasks.truth.in_batch_estimate import Likely
 from tasks.truth.intervals import Codes, Floats, proportion
 from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.settings import EstimateSettings
-
-_STRATA = 10
+from tasks.truth.similar import Similar
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,19 @@ class Known:
         relevant: query_id, doc_id of relevant pairs, exhaustive for the judged queries; or none.
         unknown: query_id, doc_id of pairs of which the judgements say nothing.
         judged: (queries,) whose rows count where there are judgements.
-        probability: (candidates,) to be relevant, NaN: unknown.
-        source: of the probabilities.
+        probability: (candidates,) to be relevant; without a review, to be labelled; NaN: unknown.
+        reviewed: whether it is on a review.
         zeros: whether explicit zeros of the source are trusted, not a reviewer's alone.
+        similar: vectors; none: nothing is estimated.
     """
 
     relevant: pa.Table | None
     unknown: pa.Table | None
     judged: Flags
     probability: Floats
-    source: str
+    reviewed: bool = False
     zeros: bool = False
+    similar: Similar | None = None
 
 
 def training_rows(rows: pa.Table, queries: pa.Table, stages: Sequence[str]) -> tuple[pa.Table, Codes]:
@@ -68,118 +68,84 @@ def training_rows(rows: pa.Table, queries: pa.Table, stages: Sequence[str]) -> t
 
 
 def in_batch_rows(selected: Selected, known: Known, settings: EstimateSettings) -> Iterator[Row]:
-    """``in_batch_pairs`` and ``in_batch_rows`` of each batch size, and on every slice for the first; nothing where nothing is known.
+    """Shares of pairs and of rows for each batch size, and on every slice for the first; nothing where nothing is known.
 
     Args:
         selected: the selection.
-        known: judgements, or probabilities.
+        known: judgements, or what they are estimated from.
         settings: batch sizes, seed and stages of the training.
     """
-    if known.relevant is None and not np.isfinite(known.probability).any():
+    likely = None
+    if known.relevant is None and known.similar is not None:
+        likely = Likely.of(selected, known.probability, known.reviewed, known.zeros, known.similar, settings.batch_seed)
+    if known.relevant is None and likely is None:
         return
     table, lessons = training_rows(selected.rows, selected.queries, settings.stages)
     if table.num_rows < 2:
         return
     for number, size in enumerate(settings.batch_sizes):
         given = batches(table, size, shuffled(lessons, size, settings.batch_seed))
-        yield from _of_size(selected, known, given, settings.level, sliced=number == 0)
-
-
-def _of_size(selected: Selected, known: Known, given: Batches, level: float, sliced: bool) -> Iterator[Row]:
-    place = pc.index_in(given.query_ids, value_set=selected.queries["query_id"].combine_chunks()).to_numpy(zero_copy_only=False)
-    query = place.astype(np.int64)[given.query]
-    relevance, note = _relevance(selected, known, given)
-    counts = row_counts(given, relevance)
-    counted = (known.judged[query] if known.relevant is not None else np.ones(len(query), dtype=bool)) & (counts.pairs > 0)
-    if not counted.any():
-        return
-    yield from _shares(given, counts, counted, ("batch_size", str(given.size)), note, level)
-    for one in selected.slices if sliced else []:
-        mine = counted & one.queries[query]
-        if one.name != "all" and mine.any():
-            yield from _shares(given, counts, mine, (one.name, one.value), f"batches of {given.size}; {note}", level)
-
-
-def _shares(given: Batches, counts: RowCounts, rows: Flags, about: tuple[str, str], note: str, level: float) -> Iterator[Row]:
-    """Both shares over some rows."""
-    batch, number = given.batch[rows], counts.pairs[rows]
-    queries = int(np.unique(given.query[rows]).size)
-    for name, top, bottom in (
-        ("in_batch_pairs", counts.relevant[rows], number),
-        ("in_batch_rows", counts.hit[rows], np.ones(len(number))),
-    ):
-        yield row(name, *about, proportion(top, bottom, batch, level), int(number.sum()), queries, note)
-
-
-def _relevance(selected: Selected, known: Known, given: Batches) -> tuple[PairFunction, str]:
-    """The relevance of a pair, and a word on it."""
-    if known.relevant is not None:
-        positives = _positives(selected)
-        relevant = pa.concat_tables([known.relevant.select(positives.column_names).cast(positives.schema), positives])
-        return by_truth(given, relevant, known.unknown), "other rows' positives, by the judgements"
-    found = _Likely.of(selected, given, known.probability, known.zeros)
-    note = (
-        f"other rows' positives; probabilities by {known.source}; pairs that are no candidates are unknown and count as the lowest stratum "
-        f"of dense scores ({found.rest:.2%})"
-    )
-    return found.relevance, note
+        made = _judged(selected, known, given) if likely is None else _estimated(selected, known, likely, given, settings)
+        yield from _of_size(selected, made, settings.level, sliced=number == 0)
 
 
 @dataclass(frozen=True)
-class _Likely:
-    """Probabilities of pairs.
+class _Counted:
+    """Batches with what each row meets: at least ``low``, which is the same where it is no bound."""
 
-    Args:
-        keys: sorted, query × documents + document of the candidates among the batches' queries and documents.
-        values: their probabilities.
-        width: documents.
-        rest: probability of all other pairs.
-    """
-
-    keys: Codes
-    values: Floats
-    width: int
-    rest: float
-
-    @classmethod
-    def of(cls, selected: Selected, given: Batches, probability: Floats, zeros: bool) -> _Likely:
-        stratum, mean = _strata(selected, probability)
-        value = np.where(np.isfinite(probability), probability, mean[stratum])
-        positive = flags(selected.scored["is_positive"]) | flags(selected.scored["planted"])
-        grade = selected.score("relevance")
-        told = positive | (grade > 0) | selected.trusted_zero | (zeros & (grade <= 0))
-        value = np.where(told, positive.astype(np.float64), value)
-        query = pc.index_in(selected.queries["query_id"], value_set=given.query_ids)
-        asked = pc.fill_null(query, -1).to_numpy().astype(np.int64)[selected.query]
-        doc = pc.fill_null(pc.index_in(selected.scored["doc_id"], value_set=given.doc_ids), -1).to_numpy().astype(np.int64)
-        inside = (asked >= 0) & (doc >= 0)
-        keys = asked[inside] * len(given.doc_ids) + doc[inside]
-        order = np.argsort(keys, kind="stable")
-        return cls(keys[order], value[inside][order], len(given.doc_ids), float(mean[0]))
-
-    def relevance(self, query: Codes, doc: Codes) -> Floats:
-        """See :data:`tasks.truth.in_batch.PairFunction`."""
-        wanted = query * self.width + doc
-        if not len(self.keys):
-            return np.full(len(wanted), self.rest)
-        place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return np.where(self.keys[place] == wanted, self.values[place], self.rest)
+    given: Batches
+    counts: RowCounts
+    low: RowCounts
+    rows: Flags  # that count
+    ending: str
+    note: str
 
 
-def _strata(selected: Selected, probability: Floats) -> tuple[Codes, Floats]:
-    """Stratum of each candidate by dense score, of equal numbers of unlabelled candidates; mean probability of each, lowest first."""
-    score = np.nan_to_num(selected.score("dense_score"), nan=-np.inf)
-    known = selected.unlabelled & np.isfinite(probability)
-    if not known.any():
-        known = np.isfinite(probability)
-    edges = np.quantile(score[known], np.linspace(0, 1, _STRATA + 1)[1:-1])
-    stratum = np.searchsorted(edges, score, side="right").astype(np.int64)
-    count = np.bincount(stratum[known], minlength=_STRATA)
-    total = np.bincount(stratum[known], probability[known], _STRATA)
-    filled = np.flatnonzero(count > 0)
-    means = np.divide(total, count, out=np.zeros(_STRATA), where=count > 0)
-    # a stratum without a known pair takes the next one's, above it if there is one
-    return stratum, means[filled[np.minimum(np.searchsorted(filled, np.arange(_STRATA)), len(filled) - 1)]]
+def _judged(selected: Selected, known: Known, given: Batches) -> _Counted:
+    assert known.relevant is not None, "judgements are counted where there are some"
+    positives = _positives(selected)
+    relevant = pa.concat_tables([known.relevant.select(positives.column_names).cast(positives.schema), positives])
+    counts = row_counts(given, by_truth(given, relevant, known.unknown))
+    rows = known.judged[_places(selected, given)] & (counts.pairs > 0)
+    return _Counted(given, counts, counts, rows, "", "other rows' positives, by the judgements")
+
+
+def _estimated(selected: Selected, known: Known, likely: Likely, given: Batches, settings: EstimateSettings) -> _Counted:
+    assert known.similar is not None, "pairs that are no candidates are judged by similarity"
+    given = some(given, settings.batch_rows, settings.batch_seed)
+    counts = row_counts(given, likely.relevance(selected, given, known.similar.of_batches(selected, given)))
+    low = counts if known.reviewed else row_counts(given, likely.by_labels(selected, given))
+    return _Counted(given, counts, low, counts.pairs > 0, f"_{likely.ending}", likely.note)
+
+
+def _of_size(selected: Selected, made: _Counted, level: float, sliced: bool) -> Iterator[Row]:
+    if not made.rows.any():
+        return
+    size = made.given.size
+    yield from _shares(made, made.rows, ("batch_size", str(size)), made.note, level)
+    query = _places(selected, made.given)
+    for one in selected.slices if sliced else []:
+        mine = made.rows & one.queries[query]
+        if one.name != "all" and mine.any():
+            yield from _shares(made, mine, (one.name, one.value), f"batches of {size}; {made.note}", level)
+
+
+def _shares(made: _Counted, rows: Flags, about: tuple[str, str], note: str, level: float) -> Iterator[Row]:
+    """Both shares over some rows."""
+    batch, number = made.given.batch[rows], made.counts.pairs[rows]
+    queries, every = int(np.unique(made.given.query[rows]).size), np.ones(len(number))
+    for name, top, least, bottom in (
+        ("in_batch_pairs", made.counts.relevant[rows], made.low.relevant[rows], number),
+        ("in_batch_rows", made.counts.hit[rows], made.low.hit[rows], every),
+    ):
+        found, low = proportion(top, bottom, batch, level), proportion(least, bottom, batch, level).low
+        yield row(f"{name}{made.ending}", *about, found.model_copy(update={"low": low}), int(number.sum()), queries, note)
+
+
+def _places(selected: Selected, given: Batches) -> Codes:
+    """(rows,) place of each row's query among the selection's."""
+    place = pc.index_in(given.query_ids, value_set=selected.queries["query_id"].combine_chunks()).to_numpy(zero_copy_only=False)
+    return np.asarray(place.astype(np.int64)[given.query], dtype=np.int64)
 
 
 def _positives(selected: Selected) -> pa.Table:

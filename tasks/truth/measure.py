@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.calibration import FILE
-from tasks.errors import UsageError
+from tasks.errors import InputError, UsageError
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import ESTIMATES
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import local_file, read_parts
+from tasks.store.vectors import stored_vectors
 from tasks.truth.calibrate import reliability_table
 from tasks.truth.judged import suspect_share, suspect_zeros, unreviewed
 from tasks.truth.measured import Measured, estimates, headline
@@ -25,11 +26,13 @@ from tasks.truth.pictures import histogram, served, slices_table, suspects
 from tasks.truth.reviewed import LABELLED, Reviewed, best, known
 from tasks.truth.selected import COLUMNS, SCORES, Selected, selected
 from tasks.truth.settings import EstimateSettings
+from tasks.truth.similar import Similar
 
-STAGE = Stage(name="measure", version=3, function="tasks.truth.measure:run", unit="candidates")
+STAGE = Stage(name="measure", version=4, function="tasks.truth.measure:run", unit="candidates")
 
 _ROWS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label"]
 _QUERIES = ["query_id", "text", "language", "group", "split"]
+_ADDRESS = ["query_row", "doc_partition", "doc_row"]
 _ZEROS = 5  # suspect zeros in the meta
 
 
@@ -46,6 +49,14 @@ class Review:
     frame: Sequence[Part] = ()
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """Parts of ``embed-queries``, in the order of ``scored``, and of ``embed-documents``, in the order of the documents' partitions."""
+
+    queries: Sequence[Part]
+    documents: Sequence[Part]
+
+
 def jobs(
     scored: Sequence[Part],
     decided: Sequence[Part],
@@ -58,6 +69,7 @@ def jobs(
     reviews: Sequence[Review] = (),
     can_tell: bool = True,
     dataset: str = "",
+    vectors: Vectors | None = None,
 ) -> list[Job]:
     """One job for a selection.
 
@@ -74,6 +86,7 @@ def jobs(
         reviews: samples of this round that were reviewed; the one that says most of this selection counts.
         can_tell: whether the teacher can tell relevant from not (the verdict of ``calibrate``).
         dataset: its name, a slice of its own; none: no such slice.
+        vectors: of the retriever; none: no in-batch rate without judgements.
 
     Raises:
         UsageError: a truth is given, and not what its judgements mean.
@@ -90,6 +103,8 @@ def jobs(
         "probes": _only(probes, "probes.parquet"),
         "evidence": _only(evidence, "features.parquet"),
         "truth": (truth,) if truth is not None else (),
+        "query_vectors": _only(vectors.queries, "vectors.npy") if vectors else (),
+        "document_vectors": _only(vectors.documents, "vectors.npy") if vectors else (),
         **{f"frame.{number}": _only(review.frame, "rows.parquet") for number, review in enumerate(reviews)},
     }
     keyed = {
@@ -117,7 +132,11 @@ def run(work: Work, out: Output) -> None:
     settings = EstimateSettings.model_validate(work.job.settings["estimates"])
     given = _selected(work, settings)
     reviewed = best(_reviews(work, given))
-    measured = Measured.of(given, settings, reviewed, *_truth(work), can_tell=bool(work.job.settings["can_tell"]))
+    measured = Measured.of(given, settings, reviewed, *_truth(work), can_tell=bool(work.job.settings["can_tell"]), similar=_similar(work))
+    if measured.outside and not measured.judged.any():
+        raise InputError(
+            "truth.qrels: none of its judged queries is in the round", "give the judgements of the collection that the round is mined from"
+        )
     probes = work.table("probes", "probes.parquet") if "probes" in work.job.inputs else None
     found = estimates(measured, probes)
     full = served(given.rows, settings.num_negatives, settings.stage_negatives)
@@ -133,7 +152,9 @@ def run(work: Work, out: Output) -> None:
     if table.num_rows:
         out.meta.update({"yield": table["served"][0].as_py(), "hardness": table["hardness"][0].as_py()})
     design = next((one for one in found if one["estimator"] == "review_design"), None)
-    out.meta["review_check"] = list(checks(given, reviewed, measured.own, (design["low"], design["high"]) if design else None))
+    out.meta["review_check"] = list(
+        checks(given, reviewed, measured.own, (design["low"], design["high"]) if design else None, settings.calibration)
+    )
     _calibration(measured.own, out)
     out.count(model_calls=0)
     work.report(given.scored.num_rows)
@@ -173,6 +194,25 @@ def _selected(work: Work, settings: EstimateSettings) -> Selected:
         _rows(work),
         queries.append_column("dataset", named),
         settings.suspect_reasons,
+        settings.depth,
+    )
+
+
+def _similar(work: Work) -> Similar | None:
+    inputs = work.job.inputs
+    if "query_vectors" not in inputs or "document_vectors" not in inputs:
+        return None
+    scored = work.table("scored", "scored.parquet", _ADDRESS)
+    rows = [part.file("scored.parquet").rows or 0 for part in inputs["scored"]]
+    query_row, doc_partition, doc_row = (scored[name].to_numpy().astype(np.int64) for name in _ADDRESS)
+    return Similar(
+        queries=stored_vectors(work.storage, inputs["query_vectors"]),
+        documents=stored_vectors(work.storage, inputs["document_vectors"]),
+        part=np.repeat(np.arange(len(rows)), rows),
+        query_row=query_row,
+        doc_partition=doc_partition,
+        doc_row=doc_row,
+        sizes=np.array([part.file("vectors.npy").rows or 0 for part in inputs["document_vectors"]]),
     )
 
 

@@ -17,7 +17,8 @@ from tasks.truth.judged import judgements, unknown_zeros, unreviewed
 from tasks.truth.on_review import OnReview, on_review
 from tasks.truth.reviewed import Reviewed, probabilities, review_rows
 from tasks.truth.selected import Flags, Selected, flags
-from tasks.truth.settings import EstimateSettings, ReviewSettings, SurvivalSettings
+from tasks.truth.settings import EstimateSettings, SurvivalSettings
+from tasks.truth.similar import Similar
 
 _QRELS = ["query_id", "doc_id", "relevance"]
 _LABELS_ONLY = "the teacher, calibrated on labels, not for counts"
@@ -45,6 +46,7 @@ class Measured:
         probability: (candidates,) to be relevant, NaN: unknown.
         source: of the probability.
         can_tell: whether the teacher can tell relevant from not.
+        similar: vectors of queries and documents, or none.
     """
 
     selected: Selected
@@ -57,6 +59,7 @@ class Measured:
     probability: Floats
     source: str
     can_tell: bool
+    similar: Similar | None = None
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class Measured:
         truth: pa.Table | None,
         queries: pa.Table | None,
         can_tell: bool,
+        similar: Similar | None = None,
     ) -> Measured:
         """Find the judgements and the best probabilities.
 
@@ -77,6 +81,7 @@ class Measured:
             truth: qrels; none: the round's labels.
             queries: query_id of the judged ones; none: those of the qrels.
             can_tell: whether the teacher can tell relevant from not, by the labels; a review knows better.
+            similar: vectors of queries and documents, or none.
         """
         qrels = None
         if settings.judged != "none":
@@ -87,14 +92,14 @@ class Measured:
         if qrels is not None:
             ids = (queries if queries is not None else qrels)["query_id"].combine_chunks()
             judged = np.asarray(pc.is_in(selected.queries["query_id"], value_set=ids).to_numpy(), dtype=bool)
-        own = on_review(selected, reviewed, ReviewSettings(level=settings.level))
+        own = on_review(selected, reviewed, settings.review, settings.calibration)
         if own is not None and own.fit.verdict != "unknown":
             can_tell = own.fit.verdict == "can tell"
         if reviewed is not None:
-            probability, source = probabilities(selected, reviewed, ReviewSettings(level=settings.level)), "the review"
+            probability, source = probabilities(selected, reviewed, settings.review), "the review"
         else:
             probability, source = selected.score("teacher_calibrated"), _LABELS_ONLY
-        return cls(selected, settings, reviewed, own, qrels, judged, truth is not None, probability, source, can_tell)
+        return cls(selected, settings, reviewed, own, qrels, judged, truth is not None, probability, source, can_tell, similar)
 
     @property
     def relevant(self) -> pa.Table | None:
@@ -119,14 +124,14 @@ def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
     """
     rows: list[Row] = []
     if probes is not None and probes.num_rows:
-        survived = SurvivalSettings(level=given.settings.level)
-        rows += planted_rows(given.selected, Planted.of(given.selected, probes), _target(given, survived), _middle(given), survived)
+        survived, level = given.settings.survival, given.settings.level
+        rows += planted_rows(given.selected, Planted.of(given.selected, probes), _target(given, survived), _middle(given), survived, level)
     rows += _judged(given)
     if given.reviewed is not None and given.reviewed.sure:
-        rows += review_rows(given.selected, given.reviewed, ReviewSettings(level=given.settings.level))
+        rows += review_rows(given.selected, given.reviewed, given.settings.review, given.settings.level)
     rows += _teacher(given)
     trusted = given.settings.judged in ("trusted_zeros", "both")
-    known = Known(given.relevant, given.unknown, given.judged, given.probability, given.source, trusted)
+    known = Known(given.relevant, given.unknown, given.judged, given.probability, given.reviewed is not None, trusted, given.similar)
     rows += in_batch_rows(given.selected, known, given.settings)
     order = list(dict.fromkeys(one["estimator"] for one in rows))
     return sorted(rows, key=lambda one: order.index(one["estimator"]))

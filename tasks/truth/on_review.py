@@ -55,7 +55,9 @@ class OnReview:
         }
 
 
-def on_review(selected: Selected, reviewed: Reviewed | None, settings: ReviewSettings) -> OnReview | None:
+def on_review(
+    selected: Selected, reviewed: Reviewed | None, settings: ReviewSettings, calibration: CalibrationSettings | None = None
+) -> OnReview | None:
     """The calibration; none without a teacher, with too few sure answers (``calibrate_from``), or with answers of one kind only."""
     sample = reviewed.answers if reviewed is not None else None
     if sample is None or score_column(selected) != "teacher_logit":
@@ -69,13 +71,18 @@ def on_review(selected: Selected, reviewed: Reviewed | None, settings: ReviewSet
     probability = out_of_fold(frame, sample, settings)
     logits = score[sample.rows][known]
     fitted = fit(logits, label[known], weight[known], settings.calibration, REVIEW)
-    found = reliability(probability[sample.rows][known], label[known], weight[known])
+    calibration = calibration or CalibrationSettings()
+    found = reliability(probability[sample.rows][known], label[known], weight[known], calibration)
     curve = auc(logits, label[known], weight[known])
-    return OnReview(fitted, probability, found.model_copy(update={"auc": curve, "verdict": verdict(curve, CalibrationSettings())}))
+    return OnReview(fitted, probability, found.model_copy(update={"auc": curve, "verdict": verdict(curve, calibration)}))
 
 
 def checks(
-    selected: Selected, reviewed: Reviewed | None, own: OnReview | None, design: tuple[float, float] | None
+    selected: Selected,
+    reviewed: Reviewed | None,
+    own: OnReview | None,
+    design: tuple[float, float] | None,
+    calibration: CalibrationSettings | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Relevant negatives as the teacher expects them, beside those that reviewers found, within what this selection emitted.
 
@@ -86,6 +93,7 @@ def checks(
         reviewed: a review of it, or none.
         own: the calibration on that review, or none.
         design: ends of the rate that the labels alone give, for the interval of what was found.
+        calibration: bins, and the AUC under which a teacher cannot tell.
 
     Yields:
         calibration (``held-out labels`` or ``review``), pairs, emitted (that they stand for), expected, observed, low, high, brier, ece,
@@ -104,7 +112,7 @@ def checks(
         if not use.any():
             continue
         weight = 1 / sample.inclusion[use]
-        found = reliability(likely[use], sample.labels[use] == RELEVANT, weight)
+        found = reliability(likely[use], sample.labels[use] == RELEVANT, weight, calibration)
         total = float(weight.sum())
         ends = (design[0] * total, design[1] * total) if design is not None else (None, None)
         yield {

@@ -61,7 +61,7 @@ class Leak(Settings):
         return min(self.none_relevant.low, self.assisted.low), max(self.all_relevant.high, self.assisted.high)
 
 
-def leaks(frame_: Frame, sample: Sample, settings: ReviewSettings | None = None) -> list[Leak]:
+def leaks(frame_: Frame, sample: Sample, settings: ReviewSettings | None = None, level: float = 0.95) -> list[Leak]:
     """The leak of each recipe, in the frame's order.
 
     Pairs without an answer are left out and their stratum's π shrinks by the share that was answered.
@@ -72,10 +72,10 @@ def leaks(frame_: Frame, sample: Sample, settings: ReviewSettings | None = None)
     settings = settings or ReviewSettings()
     sample = answered(sample)
     sure = sample.labels != UNSURE
-    main = _estimates(frame_, answered(only(sample, sure)) if not sure.all() else sample, settings)
+    main = _estimates(frame_, answered(only(sample, sure)) if not sure.all() else sample, settings, level)
     none, every = main, main
     if not sure.all():
-        none, every = (_estimates(frame_, replace(sample, labels=np.where(sure, sample.labels, kind)), settings) for kind in (0, 1))
+        none, every = (_estimates(frame_, replace(sample, labels=np.where(sure, sample.labels, kind)), settings, level) for kind in (0, 1))
     inside = frame_.members[sample.rows]
     counted = {kind: inside[sample.labels == kind].sum(axis=0) for kind in (RELEVANT, UNSURE)}
     return [
@@ -132,7 +132,7 @@ class _Estimates:
     expected: list[float]
 
 
-def _estimates(frame_: Frame, sample: Sample, settings: ReviewSettings) -> _Estimates:
+def _estimates(frame_: Frame, sample: Sample, settings: ReviewSettings, level: float) -> _Estimates:
     inside = frame_.members[sample.rows].astype(np.float64)
     if not (inside.sum(axis=0) > 0).all():
         missing = frame_.recipes[int(np.argmin(inside.sum(axis=0)))]
@@ -148,8 +148,9 @@ def _estimates(frame_: Frame, sample: Sample, settings: ReviewSettings) -> _Esti
     likely = probability[sample.rows]
     own = weighted**2 * (1 - sample.inclusion)[:, None] * (likely * (1 - likely))[:, None]
     between = _spread(weighted * (likely[:, None] - expected), sample, clusters_)
-    reviewed, kish, number = inside.sum(axis=0), 1 / (weighted**2).sum(axis=0), int(clusters_.max()) + 1
-    ends = _Ends(frame_.members.sum(axis=0), label @ inside, reviewed, expected, kish, number, settings)
+    reviewed, kish = inside.sum(axis=0), 1 / (weighted**2).sum(axis=0)
+    number, strata = (_distinct(place, inside) for place in (clusters_, codes(sample.stratum)))
+    ends = _Ends(frame_.members.sum(axis=0), label @ inside, reviewed, expected, kish, number, strata, settings, level)
     spreads = (
         (expected + shift, _spread(weighted * (residual[:, None] - shift), sample, clusters_), own.sum(axis=0)),
         (design, _spread(weighted * (label[:, None] - design), sample, clusters_), own.sum(axis=0) + between),
@@ -162,21 +163,26 @@ def _estimates(frame_: Frame, sample: Sample, settings: ReviewSettings) -> _Esti
 
 @dataclass(frozen=True)
 class _Ends:
-    """What the intervals of all recipes need: emitted, relevant and reviewed pairs, mean probability, Kish's effective size, clusters."""
+    """What the intervals of all recipes need.
+
+    Emitted, relevant and reviewed pairs, mean probability, Kish's effective size; clusters and strata with a reviewed pair.
+    """
 
     emitted: Codes
     relevant: Floats
     reviewed: Floats
     expected: Floats
     kish: Floats
-    clusters: int
+    clusters: Codes
+    strata: Codes
     settings: ReviewSettings
+    level: float
 
     def interval(self, at: int, share: float, seen: float, predicted: float) -> Interval:
         """Ends for one recipe, from the variance that was seen and the one that is predicted."""
         number, edge = float(self.reviewed[at]), 0.5 / max(float(self.kish[at]), 1.0)
-        bounded, level = float(np.clip(share, 0.0, 1.0)), self.settings.level
-        about: dict[str, Any] = {"estimate": bounded, "level": level, "n_clusters": self.clusters, "n": int(number)}
+        bounded, level = float(np.clip(share, 0.0, 1.0)), self.level
+        about: dict[str, Any] = {"estimate": bounded, "level": level, "n_clusters": int(self.clusters[at]), "n": int(number)}
         if number == self.emitted[at]:
             return Interval(low=bounded, high=bounded, method="census", **about)
         inner = float(np.clip(share, edge, 1 - edge))
@@ -184,8 +190,15 @@ class _Ends:
         rare = min(self.relevant[at], number - self.relevant[at])
         size = _most(effective_size(inner, seen), number)
         size = mixed_size(size, _most(effective_size(likely, predicted), number), rare, self.settings.prior_weight)
-        low, high = wilson_ends(bounded, size, student_quantile(0.5 + level / 2, max(self.clusters - 1, 1)))
+        low, high = wilson_ends(bounded, size, student_quantile(0.5 + level / 2, self._freedom(at)))
         return Interval(low=low, high=high, method="wilson, stratified over clusters", **about)
+
+    def _freedom(self, at: int) -> int:
+        """Degrees of freedom of the variance: clusters less strata that hold a pair of the recipe (Korn and Graubard 1999).
+
+        No less than half of the clusters: such a stratum holds other recipes' pairs too, which tell of its spread.
+        """
+        return max(int(self.clusters[at] - self.strata[at]), int(self.clusters[at]) // 2, 1)
 
 
 def _most(size: float, number: float) -> float:
@@ -195,6 +208,11 @@ def _most(size: float, number: float) -> float:
 
 def _spread(contributions: Floats, sample: Sample, clusters_: Codes) -> Any:
     return variance(_sums(clusters_, centred(contributions, sample.stratum, sample.inclusion)))
+
+
+def _distinct(place: Codes, inside: Floats) -> Codes:
+    """(recipes,) in how many places the rows of each lie."""
+    return np.asarray((_sums(place, inside) > 0).sum(axis=0), dtype=np.int64)
 
 
 def _sums(place: Codes, values: Floats) -> Floats:

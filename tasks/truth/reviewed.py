@@ -94,7 +94,7 @@ def probabilities(selected: Selected, reviewed: Reviewed, settings: ReviewSettin
     return calibrated(score[sample.rows], sample.labels == RELEVANT, 1 / sample.inclusion, score, settings)
 
 
-def review_rows(selected: Selected, reviewed: Reviewed, settings: ReviewSettings) -> Iterator[Row]:
+def review_rows(selected: Selected, reviewed: Reviewed, settings: ReviewSettings, level: float = 0.95) -> Iterator[Row]:
     """The leak on every slice with a sure answer: ``review`` (assisted by the calibrated score) and ``review_design`` (labels alone)."""
     sample = reviewed.sample
     rows = np.union1d(np.flatnonzero(reviewed.within), sample.rows)
@@ -109,7 +109,7 @@ def review_rows(selected: Selected, reviewed: Reviewed, settings: ReviewSettings
     names = tuple(f"{one.name}: {one.value}" for one in used)
     frame = Frame(names, members, selected.groups[query], selected.score(score_column(selected))[rows])
     outside = 1 - reviewed.within.sum() / selected.emitted.sum()
-    for one, leak in zip(used, leaks(frame, replace(sample, rows=local), settings), strict=True):
+    for one, leak in zip(used, leaks(frame, replace(sample, rows=local), settings, level), strict=True):
         at = within[local] & one.queries[query[local]] & (sample.labels != UNANSWERED)
         queries = int(np.unique(query[local[at]]).size)
         note = _note(leak, float(outside))

@@ -71,6 +71,7 @@ class Selected:
         queries: query_id (sorted), text, language, group, split, dataset, positives, positive_rank of the queries that have candidates.
         query: (n,) place of each candidate's query among them.
         retrieved: (n,) some source found it.
+        reach: (n,) found at ranks that the teacher scored.
         emitted: (n,) it is a negative in a training row.
         rejected: (n,) some rule rejected it, and it is no negative.
         suspect: (n,) of the rejected: as likely relevant.
@@ -81,6 +82,7 @@ class Selected:
     queries: pa.Table
     query: Codes
     retrieved: Flags
+    reach: Flags
     emitted: Flags
     rejected: Flags
     suspect: Flags
@@ -89,6 +91,12 @@ class Selected:
     def unlabelled(self) -> Flags:
         """(n,) retrieved, and of unknown relevance."""
         return np.asarray(self.retrieved & self.scored["relevance"].is_null().to_numpy(), dtype=bool)
+
+    @cached_property
+    def labelled(self) -> Flags:
+        """(n,) a positive by the collection's own labels, a planted one too."""
+        positive = flags(self.scored["is_positive"]) | flags(self.scored["planted"])
+        return np.asarray(positive & self.scored["provenance"].is_null().to_numpy(), dtype=bool)
 
     @cached_property
     def trusted_zero(self) -> Flags:
@@ -146,7 +154,13 @@ class Selected:
 
 
 def selected(
-    scored: pa.Table, sources: Sequence[str], decisions: pa.Table, rows: pa.Table, queries: pa.Table, reasons: Sequence[str]
+    scored: pa.Table,
+    sources: Sequence[str],
+    decisions: pa.Table,
+    rows: pa.Table,
+    queries: pa.Table,
+    reasons: Sequence[str],
+    depth: int = 0,
 ) -> Selected:
     """Put a selection together.
 
@@ -157,10 +171,13 @@ def selected(
         rows: of all partitions, in their order, with the number of each as ``part``.
         queries: :data:`tasks.schema.QUERIES`, at least query_id, text, language, group, split; and dataset.
         reasons: of rejections that mean: probably relevant.
+        depth: worst rank that the teacher scored, of every source but random; 0: whatever was retrieved.
     """
-    retrieved = np.zeros(scored.num_rows, dtype=bool)
+    retrieved, reach = np.zeros((2, scored.num_rows), dtype=bool)
     for source in sources:
-        retrieved |= scored[f"{source}_rank"].is_valid().to_numpy()
+        rank = floats(scored[f"{source}_rank"])
+        retrieved |= np.isfinite(rank)
+        reach |= rank <= (depth if source != "random" else 0) if depth else np.isfinite(rank)
     if "provenance" not in scored.column_names:
         scored = scored.append_column("provenance", pa.nulls(scored.num_rows, pa.string()))
     for name in SCORES:
@@ -179,6 +196,7 @@ def selected(
         queries=asked,
         query=pc.index_in(scored["query_id"], value_set=asked["query_id"].combine_chunks()).to_numpy().astype(np.int64),
         retrieved=retrieved,
+        reach=reach,
         emitted=emitted,
         rejected=rejected & ~emitted,
         suspect=suspect & ~emitted,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tasks.models.train_settings import TrainSettings
 from tasks.settings import Settings
@@ -25,7 +26,6 @@ class SamplingSettings(Settings):
 class ReviewSettings(Settings):
     """How labels of a review sample become rates."""
 
-    level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
     calibration: Literal["platt", "isotonic"] = Field("platt", description="Fitted on the review, out of fold by query.")
     folds: int = Field(5, ge=2, le=50, description="Folds of the calibration.")
     calibrate_from: int = Field(30, ge=2, description="Sure answers from which the teacher is calibrated on the review.")
@@ -52,7 +52,40 @@ class SurvivalSettings(Settings):
     rank_edges: tuple[int, ...] = Field((2, 5, 10, 20, 50, 100), description="Last ranks of the rank bins.")
     score_edges: tuple[float, ...] = Field((0.2, 0.5, 0.8), description="Upper ends of the teacher's score bins.")
     min_planted: int = Field(10, ge=1, description="Strata with fewer planted pairs are merged with their neighbour.")
+
+
+class TruthSettings(Settings):
+    """How false negatives are measured. But for the calibration, which is a score of its own, none of it changes a selection or a file."""
+
+    qrels: str = Field(
+        "",
+        description="File of judgements, as of TREC or BEIR, that measure and do nothing else: nothing mines, trains or calibrates with "
+        "them. Of the queries that they judge, a document that is not listed is not relevant. None: what `dataset.judged` says.",
+    )
+    queries: str = Field("", description="File with the ids of the queries that `qrels` judges, one a line; none: those that it names.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
+    batch_sizes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (), description="Rows a batch, for the in-batch rate; none: as `train` has it."
+    )
+    batch_rows: int = Field(
+        20_000, ge=2, description="Rows, in whole batches, from which the in-batch rate is estimated at most; judgements count on all."
+    )
+    calibration: CalibrationSettings = Field(
+        CalibrationSettings(), description="The teacher's scores as probabilities: teacher_calibrated, which recipes may go by."
+    )
+    review: ReviewSettings = Field(ReviewSettings(), description="Reviewed samples.")
+    survival: SurvivalSettings = Field(SurvivalSettings(), description="Planted positives.")
+
+    @model_validator(mode="after")
+    def _queries_of_qrels(self) -> Self:
+        if self.queries and not self.qrels:
+            raise ValueError("queries: names what `qrels` judges; give qrels too")
+        return self
+
+    def resolved(self, base: Path) -> TruthSettings:
+        """The same with relative paths taken from ``base``."""
+        files = {name: getattr(self, name) for name in ("qrels", "queries")}
+        return self.model_copy(update={name: str(base / Path(file).expanduser()) for name, file in files.items() if file})
 
 
 class EstimateSettings(Settings):
@@ -73,5 +106,10 @@ class EstimateSettings(Settings):
         (TrainSettings.model_fields["batch_size"].default,), description="Rows a batch, for the in-batch rate; each 2 or more."
     )
     batch_seed: int = Field(TrainSettings.model_fields["seed"].default, ge=0, description="Of the rows' order, as the training's.")
+    batch_rows: int = Field(TruthSettings.model_fields["batch_rows"].default, ge=2, description="See :class:`TruthSettings`.")
     stages: tuple[str, ...] = Field((), description="Training stages in order; none: as they come.")
+    depth: int = Field(0, ge=0, description="Worst rank that the teacher scored; 0: whatever was retrieved.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
+    calibration: CalibrationSettings = Field(CalibrationSettings(), description="The teacher's scores as probabilities.")
+    review: ReviewSettings = Field(ReviewSettings(), description="Reviewed samples.")
+    survival: SurvivalSettings = Field(SurvivalSettings(), description="Planted positives.")

@@ -63,7 +63,12 @@ class Survival(Settings):
 
 
 def survival(
-    planted: pa.Table, emitted: NDArray[np.bool_], recipe: str, target: pa.Table | None = None, settings: SurvivalSettings | None = None
+    planted: pa.Table,
+    emitted: NDArray[np.bool_],
+    recipe: str,
+    target: pa.Table | None = None,
+    settings: SurvivalSettings | None = None,
+    level: float = 0.95,
 ) -> Survival:
     """Survival of one recipe.
 
@@ -73,6 +78,7 @@ def survival(
         recipe: its name.
         target: rank, score, weight: unlabelled candidates, each weighted with its probability to be relevant.
         settings: bins, and the fewest planted pairs of a stratum.
+        level: confidence.
 
     Raises:
         InputError: no planted pair was retrieved, or the target weighs nothing.
@@ -83,7 +89,7 @@ def survival(
     if not planted.num_rows:
         raise InputError("no planted positive was retrieved", "plant more (queries with two positives or more), or retrieve deeper")
     together = clusters(planted)
-    raw = proportion(outcome, np.ones(len(outcome)), together, settings.level)
+    raw = proportion(outcome, np.ones(len(outcome)), together, level)
     if target is None:
         return Survival(recipe=recipe, raw=raw, weighted=None, strata=())
     cells = _Cells.of(planted, target, settings)
@@ -95,7 +101,7 @@ def survival(
     return Survival(
         recipe=recipe,
         raw=raw,
-        weighted=_weighted(outcome, strata, shares, together, settings.level),
+        weighted=_weighted(outcome, strata, shares, together, level),
         strata=tuple(
             Stratum(
                 cells=tuple(cells.labels[cell] for cell in np.flatnonzero(cells.stratum == at)),

@@ -11,6 +11,7 @@ from tasks.store.manifest import Part, StageManifest
 from tasks.truth import calibrate as calibration
 from tasks.truth import measure as measuring
 from tasks.truth.measure import Review as Review
+from tasks.truth.measure import Vectors as Vectors
 from tasks.truth.settings import CalibrationSettings, EstimateSettings
 
 _calibrate = stage_task(calibration.STAGE)
@@ -44,8 +45,9 @@ def measure(
     reviews: Sequence[Review] = (),
     can_tell: bool = True,
     dataset: str = "",
+    vectors: Vectors | None = None,
 ) -> StageManifest:
     """The false negatives of one selection: stage ``measure``, one part. See :func:`tasks.truth.measure.jobs`."""
     return _measure(
-        context, measuring.jobs(scored, decided, queries, sources, settings, probes, evidence, truth, reviews, can_tell, dataset)
+        context, measuring.jobs(scored, decided, queries, sources, settings, probes, evidence, truth, reviews, can_tell, dataset, vectors)
     )

@@ -6,11 +6,11 @@ from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.checkpoints import (
     EvaluationRecord,
     TrainingRecord,
+    models_measured,
     publish_evaluation,
     publish_training,
     read_evaluations,
     read_trainings,
-    times_read,
 )
 from tasks.audit.records import StageRef
 from tasks.sql import query_snapshot
@@ -65,7 +65,23 @@ def test_the_same_training_and_measurement_are_kept_once(storage):
 def test_how_often_a_split_was_read(storage):
     for key, model, split in (("a", "m1", "test"), ("b", "m2", "test"), ("c", "m2", "Test"), ("d", "m3", "dev")):
         publish_evaluation(storage, evaluation(key, model, split))
-    assert [times_read(storage, "toy", split) for split in ("test", "dev", "calibration")] == [2, 1, 0]
+    assert [models_measured(storage, "toy", split) for split in ("test", "dev", "calibration")] == [("m1", "m2"), ("m3",), ()]
+
+
+def test_before_the_first_round_the_snapshot_has_them_with_how_often_a_split_was_read(storage):
+    """Reads of test by m1, m2, m1 again and m3: the first, the second, still the second, the third model."""
+    publish_training(storage, training("k", 0).model_copy(update={"kind": "teacher"}))
+    for key, model in (("a", "m1"), ("b", "m2"), ("c", "m1"), ("d", "m3")):
+        publish_evaluation(storage, evaluation(key, model, "test").model_copy(update={"kind": "teacher", "round": 0}))
+    publish_evaluation(storage, evaluation("e", "m1"))
+    build_audit(storage)
+    rows = query_snapshot(
+        latest_audit(storage), "SELECT split, kind, round, model, read FROM metrics WHERE measure = 'MRR@10' ORDER BY split, created, read"
+    )
+    assert [tuple(row.values()) for row in rows.to_pylist() if row["split"] == "dev"] == [("dev", "retriever", 1, "m1", 1)]
+    found = sorted((row["model"], row["read"]) for row in rows.to_pylist() if row["split"] == "test")
+    assert found == [("m1", 1), ("m1", 2), ("m2", 2), ("m3", 3)]
+    assert query_snapshot(latest_audit(storage), "SELECT kind, round FROM checkpoints").to_pylist() == [{"kind": "teacher", "round": 0}]
 
 
 def test_trainers_at_once_lose_nothing(storage):

@@ -39,8 +39,8 @@ EXPECTED = {
     ],
     "Slices that are too small to lean on": [("toy", 1, "top", "review", "language", "de", 8, 0.5, 0.0, 1.0)],
     "Calibration, ready to plot": [
-        ("toy", 1, 0.25, 0.125, 10, 0.9, 0.1, "can tell", "review"),
-        ("toy", 1, 0.75, 0.875, 10, 0.9, 0.1, "can tell", "review"),
+        ("toy", 1, None, 0.25, 0.125, 10, 0.9, 0.1, "can tell", "review"),
+        ("toy", 1, None, 0.75, 0.875, 10, 0.9, 0.1, "can tell", "review"),
     ],
     "The hardest queries": [
         ("toy", 1, "q3", 4, 0.6, 3),  # d, e and a are above c

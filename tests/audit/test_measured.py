@@ -146,11 +146,18 @@ def test_a_calibration_on_a_review_stands_beside_the_one_on_labels(world):
     first, _ = library(world)
     bins = pa.Table.from_pylist([{"bin": 0, "predicted": 0.25, "observed": 0.5, "pairs": 40, "weight": 1.0}], schema.RELIABILITY)
     fit = {"source": "review", "verdict": "can tell", "auc": 0.75, "brier": 0.125, "ece": 0.25, "pairs": 40}
-    ref = stage(world.storage, "measure", "reviewed", {"reliability.parquet": bins}, {"calibration": fit})
+    refs = [
+        stage(world.storage, "measure", f"reviewed-{auc}", {"reliability.parquet": bins}, {"calibration": fit | {"auc": auc}})
+        for auc in (0.75, 0.875)
+    ]
     labels = {"auc": 0.5, "brier": 0.5, "ece": 0.5, "verdict": "cannot tell", "source": "held-out labels, uncalibrated for counts"}
     old = stage(world.storage, "calibrate", "labels", {"reliability.parquet": bins}, labels)
-    again = tuple(one.model_copy(update={"measures": ref}) for one in first.selections)
+    again = tuple(one.model_copy(update={"measures": ref}) for one, ref in zip(first.selections, refs, strict=True))
     publish_round(world.storage, first.model_copy(update={"selections": again, "roles": {"calibrate": old}}))
     build_audit(world.storage)
-    found = ask(world, "SELECT source, verdict, auc, observed, pairs FROM calibration ORDER BY source")  # one row a fit, not a selection
-    assert found == [("held-out labels, uncalibrated for counts", "cannot tell", 0.5, 0.5, 40), ("review", "can tell", 0.75, 0.5, 40)]
+    found = ask(world, "SELECT recipe, source, verdict, auc, observed, pairs FROM calibration ORDER BY auc")  # each fit by its name
+    assert found == [
+        (None, "held-out labels, uncalibrated for counts", "cannot tell", 0.5, 0.5, 40),
+        *((one.recipe, "review", "can tell", auc, 0.5, 40) for one, auc in zip(first.selections, (0.75, 0.875), strict=True)),
+    ]
+    assert ask(world, "SELECT selection_id FROM calibration ORDER BY auc") == [(None,), *((one.selection_id,) for one in first.selections)]

@@ -27,6 +27,7 @@ from tasks.audit.records import RoundRecord, read_round
 from tasks.compare.truth import read_truth
 from tasks.evaluate.intervals import resampled_means
 from tasks.evaluate.settings import EvaluateSettings
+from tasks.models.stored import location
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.runner import Context
 from tasks.store.manifest import read_stage
@@ -40,6 +41,7 @@ SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     "top-K, unfiltered": ("top", {"loss": PLAIN}),
     "denoised (rocketqa)": ("rocketqa", {"loss": PLAIN}),
     "in-batch, masked": ("hardmine", {"loss": MASKED, "num_negatives": 0}),
+    "hardmine, one round, two epochs": ("hardmine", {"loss": MASKED, "epochs": 2}),
     "hardmine, one round": ("hardmine", {"loss": MASKED}),
 }
 TWO = "hardmine, two rounds"
@@ -86,7 +88,7 @@ def measure(
     context: Context, settings: MineSettings, name: str, truth: pa.Table | None, seeds: int
 ) -> Iterator[tuple[str, int, Evaluated]]:
     """(system, seed, what it reached), as they come."""
-    evaluate = EvaluateSettings(split="test")
+    evaluate = EvaluateSettings(split="test", reread_test=True)  # what is measured here is the systems, and none is chosen by it
     first = read_round(context.storage, settings.dataset.name, mine_round(settings, context).number)
     yield "base", 0, evaluate_checkpoint(context, first, None, evaluate, truth)
     for seed in range(seeds):
@@ -131,7 +133,8 @@ def table(context: Context, dataset: str, found: dict[str, list[Evaluated]]) -> 
 
 def per_query(context: Context, dataset: str, one: Evaluated) -> np.ndarray:
     """nDCG@10 of each query, in one order."""
-    kept = next(each for each in read_evaluations(context.storage, dataset) if (each.path, each.measures) == (one.model, one.measures))
+    recorded = read_evaluations(context.storage, dataset)
+    kept = next(each for each in recorded if (location(context.storage, each.path), each.measures) == (one.model, one.measures))
     manifest = read_stage(context.storage, kept.evaluate.stage, kept.evaluate.key)
     assert manifest is not None
     rows = read_table(context.storage, manifest.parts[0].file("metrics.parquet")).to_pandas()

@@ -59,7 +59,7 @@ class Site:
         return read_parts(self.storage, dataset.queries, "qrels.parquet")
 
     def rejected(self, dataset):
-        parts = [part for stage in dataset.stages for part in stage.parts]
+        parts = [part for stage in dataset.stages if stage.stage != "query-groups" for part in stage.parts]
         return read_parts(self.storage, parts, "rejected.parquet").to_pylist()
 
 

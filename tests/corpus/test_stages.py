@@ -292,5 +292,5 @@ def test_buckets_give_the_same_whatever_fits_in_memory(tmp_path, limit, partitio
 
 def test_rejected_tables_have_their_schema(site, small):
     dataset = site.ingest(**small)
-    for stage in dataset.stages:
+    for stage in (one for one in dataset.stages if one.stage != "query-groups"):
         assert all(read_table(site.storage, part.file("rejected.parquet")).schema.equals(REJECTED_INPUT) for part in stage.parts)

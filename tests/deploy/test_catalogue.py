@@ -10,6 +10,7 @@ from prefect.flows import load_flow_from_entrypoint
 from flows.deployed.catalogue import DEPLOYABLES, NIGHTLY, TAG
 from flows.deployed.forms import Choice, Models, Place, Source, further_values, merged
 from flows.deployed.mining import settings_of
+from flows.deployed.place import place_of
 from tasks.errors import UsageError
 from tasks.select.registry import recipe_names
 
@@ -94,6 +95,19 @@ def test_a_filled_form_becomes_a_runs_settings(tmp_path):
     assert (found.recipe, found.recipes, found.num_negatives, found.formats) == ("rocketqa", ("top",), 3, ("triplet", "n-tuple"))
     assert found.teacher.train is not None
     assert (found.teacher.depth, found.teacher.max_length, found.retrieve.dense.top_k) == (20, 64, 70)
+
+
+def test_an_empty_cluster_is_the_one_of_the_environment(monkeypatch):
+    monkeypatch.delenv("HARDMINE_CLUSTER", raising=False)
+    assert place_of(Place(root="s3://bucket/mine", workers=3)) == {"root": "s3://bucket/mine", "cluster": "local", "workers": 3}
+    monkeypatch.setenv("HARDMINE_CLUSTER", "tcp://scheduler:8786")
+    assert place_of(Place(root="s3://bucket/mine"))["cluster"] == "tcp://scheduler:8786"
+    assert place_of(Place(root="s3://bucket/mine", cluster="local"))["cluster"] == "local"
+
+
+def test_rounds_and_train_may_be_given_as_further_settings(tmp_path):
+    found = settings_of(Source(name="a", path=str(tmp_path)), Models(), Choice(), Place(), "{rounds: 3, train: {epochs: 2}}")
+    assert (found.rounds, found.train.epochs, found.trains) == (3, 2, True)
 
 
 def test_further_settings_must_be_a_mapping():

@@ -6,16 +6,26 @@ import urllib.request
 from uuid import uuid4
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from flows.deployed import later, mining
 from flows.deployed.automations import apply_automations, automations
 from flows.deployed.catalogue import DEPLOYABLES
 from flows.deployed.deploying import deploy
 from flows.deployed.place import ensure_limit, limit_name
-from flows.server import free_port, is_free, server
+from flows.server import drain, free_port, is_free, server
+from tasks.audit.records import read_round
 from tasks.errors import UsageError
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.prefect_task import stage_task
+from tasks.runner.runner import Context
+from tasks.runner.stage import Job
+from tasks.store.storage import open_storage
+from tests.deploy.conftest import Silent
+from tests.runner.work import DOUBLE
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +38,9 @@ def client(tmp_path_factory):
             temporary_settings({PREFECT_API_URL: address, PREFECT_HOME: str(home)}),
             get_client(sync_client=True) as client,
         ):
+            patch.setenv("PREFECT_API_URL", address)  # for threads
             yield client
+            drain()
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +95,44 @@ def test_a_limit_that_was_raised_stays(client):
     client.upsert_global_concurrency_limit_by_name(limit_name("small"), 3)
     ensure_limit("small")
     assert client.read_global_concurrency_limit_by_name("hardmine-small").limit == 3
+
+
+def run(flow, **form):
+    """As the deployed run does: the form's JSON, checked and filled in by the flow; its name and what it says in the end."""
+    state = flow(**form, return_state=True)
+    assert state.is_completed(), state.message
+    return state.message
+
+
+@pytest.mark.timeout(900)  # on a busy machine
+def test_select_report_and_nothing_to_mine_again(client, mined):
+    _, storage, settings, _ = mined
+    place = {"root": settings.root}
+    recipe = {"recipe": "top", "num_negatives": 1, "formats": ["n-tuple"]}
+    assert run(later.select, round_name="small", place=place, **recipe) == "48 negatives by top"  # 1 for each of 48 queries
+    assert [one.recipe for one in read_round(storage, "small").selections] == ["nv-retriever", "top"]
+    assert run(later.report, place=place, beside=["top"]) == f"{settings.root}/reports/small-r1.html"
+    assert run(mining.remine, dataset="small", place=place).startswith("nothing to do")
+    runs = client.read_flow_runs()
+    assert {one.name for one in runs} == {"select-small-r1-top", "report-small-r1", "remine-small-nothing-to-do"}
+
+
+def test_prefects_records_of_stages_lie_under_a_root_on_s3(client, s3_root):
+    storage = open_storage(s3_root)
+    double = stage_task(DOUBLE)
+
+    @flow(name="doubling", persist_result=False)
+    def doubling():
+        executor = InlineExecutor(1)
+        return double(Context(storage, lambda: executor, Silent()), [Job(index="p0", settings={"numbers": [4]})]).key
+
+    key = doubling()
+    record = json.loads(storage.read_bytes(f"prefect/double_{key}"))
+    assert json.loads(record["result"]) == {"stage": "double", "key": key}
+    assert doubling() == key  # found there
+    blocks = [one for one in client.read_block_documents() if one.name.startswith("hardmine-")]
+    assert [one.data["basepath"] for one in blocks] == [f"{s3_root}/prefect"]
+    assert "secret" not in json.dumps(blocks[0].data)
 
 
 def test_an_unknown_work_pool_is_a_usage_error(client):

@@ -2,33 +2,8 @@
 
 import shutil
 
-import pytest
-
 from flows.deployed.occasion import stale_share, why_mine
-from flows.mine import mine_round
-from flows.settings import MineSettings
-from tasks.audit.records import read_round
 from tasks.models.location import packaged
-from tasks.runner.inline import InlineExecutor
-from tasks.runner.runner import Context
-from tasks.store.storage import open_storage
-from tests.e2e.conftest import round_settings, write_collection
-
-
-class Silent:
-    def start(self, stage, unit, total, done): ...
-    def advance(self, stage, units): ...
-    def finish(self, manifest, cached): ...
-
-
-@pytest.fixture(scope="module")
-def mined(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("occasion")
-    collection = write_collection(folder / "beir")
-    settings = MineSettings.model_validate(round_settings(collection, root=str(folder / "root"), formats=["triplet"]))
-    storage = open_storage(settings.root)
-    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()))
-    return folder, storage, settings, read_round(storage, "small")
 
 
 def test_nothing_changed_is_no_reason(mined):

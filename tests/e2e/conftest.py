@@ -150,7 +150,7 @@ def round_settings(collection, cross_encoder=None, **changes):
     """Settings of a quick round over the small collection."""
     settings = {
         "root": "mining",
-        "dataset": {"name": "small", "format": "beir", "path": str(collection)},
+        "dataset": {"name": "small", "format": "beir", "path": str(collection), "near_duplicates": None},  # its queries are of one mould
         "model": {"path": "packaged", "max_length": 64, "dtype": "float32"},
         "retrieve": {"dense": {"top_k": 30}, "bm25": {"top_k": 20}},
         "recipe": "nv-retriever" if cross_encoder is None else {"name": "rocketqa", "depth": 20, "ceiling": 0.9, "backfill_depth": 30},

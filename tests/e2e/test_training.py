@@ -20,7 +20,8 @@ def test_train_and_evaluate(hardmine, collection):
     assert "small/1" in card
     assert "top" in card
     assert (hardmine.folder / "new/model.safetensors").exists()
-    after = hardmine.json("evaluate", "small/1", "--model", "new", "--split", "test")
+    after = hardmine.json("evaluate", "small/1", "--model", "new", "--split", "test", "--reread-test")
+    assert (before["read"], after["read"]) == (1, 2)
     assert after["queries"] == before["queries"] > 0
     assert set(after["measures"]) == {"nDCG@10", "MRR@10", "Recall@100"}
     assert all(0 < values["low"] <= values["mean"] <= values["high"] <= 1 for values in after["measures"].values())

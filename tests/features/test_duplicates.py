@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.components import components
 from tasks.features import duplicates, signatures
-from tasks.features.copies import components, near_copies
+from tasks.features.copies import near_copies
 from tasks.features.task import features
 from tasks.store.tables import read_array
 from tests.features.world import of_query, values, world

@@ -185,6 +185,26 @@ def template():
     return json.loads((KUBERNETES / "job-template.json").read_text())
 
 
+def test_a_filled_job_template_fits_kubernetes_schema():
+    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    from prefect.utilities.templating import apply_values
+
+    found = template()
+    given = {name: said["default"] for name, said in found["variables"]["properties"].items() if "default" in said}
+    made = apply_values(
+        found["job_configuration"]["job_manifest"],
+        {
+            **given,
+            "name": "mine-small",
+            "labels": {"run": "one"},
+            "command": ["prefect", "flow-run", "execute"],
+            "env": [{"name": "A", "value": "b"}],
+        },
+    )
+    validator.validate(made, "1.33", strict=True)
+    assert made["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"] == {"memory": "8Gi", "nvidia.com/gpu": 0}
+
+
 def test_the_job_template_fills_in_only_what_it_declares():
     text = (KUBERNETES / "job-template.json").read_text()
     used = set(re.findall(r"\{\{ (\w+) \}\}", text))

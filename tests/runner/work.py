@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +10,9 @@ import pyarrow as pa
 from tasks.runner.stage import Stage
 
 DOUBLE = Stage(name="double", version=1, function="tests.runner.work:double", unit="numbers")
+WHERE = Stage(name="where", version=1, function="tests.runner.work:where", unit="numbers")
+WHERE_MODEL = Stage(name="where-model", version=1, function="tests.runner.work:where", unit="numbers", model=True)
+LOAD = Stage(name="load", version=1, function="tests.runner.work:load", unit="models", model=True)
 CRASH = Stage(name="crash", version=1, function="tests.runner.work:crash_once", unit="numbers")
 
 
@@ -30,3 +34,23 @@ def crash_once(work, out):
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     double(work, out)
+
+
+def where(work, out):
+    """Say which process this is, slowly enough that each worker gets some."""
+    time.sleep(0.2)
+    out.table("where.parquet", pa.table({"process": [os.getpid()]}))
+
+
+def load(work, out):
+    """Load a model twice, as documents' and as queries' encoder; say which process, and how many are loaded in it."""
+    from tasks.models import runtime
+    from tasks.models.embedder import Embedder
+    from tasks.models.fingerprint import document_spec, query_spec
+    from tasks.models.settings import ModelSettings
+
+    settings = ModelSettings(path="packaged", max_length=32, query_prompt="query: ")
+    for spec in (document_spec(settings), query_spec(settings)):
+        Embedder(spec).encode([work.job.index])
+    (model,) = runtime._LOADED.values()
+    out.table("where.parquet", pa.table({"process": [os.getpid()], "model": [id(model)]}))

@@ -225,6 +225,25 @@ def test_ages_count_trainings_and_steps_come_from_the_cards(tmp_path):
     assert [(each.round, each.age, each.steps) for each in found.facts.earlier] == [(3, 1, 150), (2, 1, 150), (1, 2, 450)]
 
 
+def test_the_last_rounds_and_the_first_are_looked_at(tmp_path):
+    """Rounds 1 to 5 under models one, two, three, four and four again."""
+    here = context(tmp_path)
+    for model in ("one", "two", "three", "four", "four"):
+        publish_round(here.storage, round_of(here.storage, replace(SECOND, model=model)))
+    rounds = list_rounds(here.storage)
+
+    def looked(model, count):
+        found = staleness(here, round_of(here.storage, replace(SECOND, model=model)), rounds, SETTINGS.model_copy(update={"rounds": count}))
+        return [each.round for each in found.facts.earlier], found.facts.skipped
+
+    older = {number: "older than the last 2" for number in (2, 3)}
+    assert looked("five", 2) == ([5, 4, 1], older)
+    assert looked("five", 8) == looked("five", 4) == ([5, 4, 3, 2, 1], {})
+    same = {number: "mined with the same checkpoint" for number in (4, 5)}  # these take no place
+    assert looked("four", 1) == ([3, 1], {2: "older than the last 1", **same})
+    assert StalenessSettings().rounds == 8
+
+
 def test_the_recipe_that_is_published_later_is_followed_too(tmp_path):
     here = context(tmp_path)
     first = round_of(here.storage, replace(FIRST, recipe="other"))

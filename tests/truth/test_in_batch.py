@@ -3,8 +3,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import InputError, UsageError
-from tasks.truth.in_batch import batches, by_truth, in_batch, pairs
-from tasks.truth.in_batch_strata import by_stratum, estimated
+from tasks.truth.in_batch import batches, by_truth, in_batch, pairs, some
 
 ROWS = pa.table(
     {
@@ -54,15 +53,6 @@ def test_negatives_of_other_rows():
     assert (found.pairs, found.pair_share.estimate, found.row_share.estimate) == (12, pytest.approx(2 / 12), 0.25)
 
 
-def test_probabilities_by_stratum():
-    given = batches(ROWS, 2)
-    # each row has one other positive; likely for q1 (similar) only: (0.5 + 3·0.1)/4
-    relevance = by_stratum(lambda query, doc: np.where(query == 0, 0.9, 0.0), [0.5], [0.1, 0.5])
-    found = in_batch(given, relevance, estimator="strata")
-    assert found.pair_share.estimate == pytest.approx(0.2)
-    assert found.row_share.estimate == pytest.approx(0.2)
-
-
 def test_rows_from_independent_pairs():
     # two other positives of probability ½ each: a row is hit with ¾
     given = batches(ROWS.slice(0, 3), 3)
@@ -72,23 +62,13 @@ def test_rows_from_independent_pairs():
 
 
 def topics(rows=4800, topics=77, seed=0):
-    generator = np.random.default_rng(seed)
-    topic = generator.integers(0, topics, rows)
+    topic = np.random.default_rng(seed).integers(0, topics, rows)
     table = pa.table({"query_id": [f"q{n}" for n in range(rows)], "positive_id": [f"d{n}" for n in range(rows)]})
-    given = batches(table, 48)
-    noise = generator.normal(size=rows) * 0.05
-
-    def truth(query, doc):
-        return (topic[query] == topic[doc]).astype(float)
-
-    def similarity(query, doc):
-        return np.where(truth(query, doc) > 0, 0.7, 0.3 + 0.3 * ((query * 31 + doc * 17) % 100 < 5)) + noise[query] + noise[doc]
-
-    return given, truth, similarity
+    return batches(table, 48), lambda query, doc: (topic[query] == topic[doc]).astype(float)
 
 
 def test_pairs_and_rows_are_different_units():
-    given, truth, _ = topics()
+    given, truth = topics()
     found = in_batch(given, truth)
     # 1/77 = 1.30 % of the pairs; 1 − (1 − 1/77)^47 = 45.9 % of the rows
     assert found.pair_share.estimate == pytest.approx(0.0130, abs=0.001)
@@ -96,44 +76,15 @@ def test_pairs_and_rows_are_different_units():
     assert found.pair_share.low < 1 / 77 < found.pair_share.high
 
 
-def test_similarity_strata_find_the_rate():
-    given, truth, similarity = topics()
-    exact = in_batch(given, truth)
-    judged = []
-
-    def judge(query, doc):
-        judged.append(len(doc))
-        return truth(query, doc)
-
-    found = estimated(given, similarity, judge, [0.45, 0.55, 0.65], budget=600)
-    assert judged == [600]
-    assert found == estimated(given, similarity, judge, [0.45, 0.55, 0.65], budget=600)
-    assert found.pairs == exact.pairs
-    for share, true in ((found.pair_share, exact.pair_share), (found.row_share, exact.row_share)):
-        assert share.low <= true.estimate <= share.high
-        assert share.low < share.estimate < share.high
-    assert found.pair_share.high - found.pair_share.low < 0.012
-
-
-@pytest.mark.parametrize("budget", [300, 1500])
-def test_intervals_of_the_strata_cover(budget):
-    given, truth, similarity = topics(rows=960)
-    exact = in_batch(given, truth)
-    held = np.zeros(2)
-    for seed in range(60):
-        found = estimated(given, similarity, truth, [0.45, 0.55, 0.65], budget=budget, seed=seed)
-        held += [
-            found.pair_share.low <= exact.pair_share.estimate <= found.pair_share.high,
-            found.row_share.low <= exact.row_share.estimate <= found.row_share.high,
-        ]
-    assert (held >= 0.9 * 60).all()
-
-
-def test_judging_all_pairs_is_exact():
-    given = batches(ROWS, 4)
-    truth = by_truth(given, relevant(("q1", "b"), ("q4", "a")))
-    found = estimated(given, lambda query, doc: doc * 0.1, truth, [0.15], budget=100)
-    assert found.pair_share.estimate == pytest.approx(2 / 12)
+def test_some_batches():
+    """Whole batches in their order: of (3, 3, 3, 1) rows two of three fit seven, all ten, and one is the least."""
+    given = batches(pa.table({"query_id": list("abcdefghij"), "positive_id": list("ABCDEFGHIJ")}), 3)
+    assert some(given, 10, 0) is given
+    drawn = some(given, 7, 0)
+    assert drawn.query.tolist() == some(given, 7, 0).query.tolist()
+    assert np.diff(drawn.starts).tolist() in ([3, 3], [3, 3, 1]) and drawn.starts[-1] == len(drawn.query) == len(drawn.positive)
+    assert (drawn.query == drawn.positive).all() and (np.diff(drawn.query) > 0).all()
+    assert len(np.diff(some(given, 2, 0).starts)) == 1
 
 
 def test_refusals():
@@ -143,5 +94,3 @@ def test_refusals():
         batches(ROWS.slice(0, 0), 4)
     with pytest.raises(InputError, match="no row shares"):
         in_batch(batches(ROWS.slice(0, 1), 4), lambda query, doc: np.zeros(len(doc)))
-    with pytest.raises(UsageError, match="1 edges make 2 strata, 3"):
-        by_stratum(lambda query, doc: np.zeros(len(doc)), [0.5], [0.1, 0.2, 0.3])

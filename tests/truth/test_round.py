@@ -15,13 +15,14 @@ from flows.report_names import compared
 from flows.review import import_labels
 from flows.review_sample import export_sample
 from flows.settings import MineSettings
-from flows.stored import find_round, measured, stored_settings, stored_stage
+from flows.stored import find_round, measured, stored_settings, stored_stage, stored_table
 from flows.summary import print_result, print_selection
 from flows.versus import print_versus
 from tasks.audit.build import latest_audit
 from tasks.review.settings import ExportSettings
 from tasks.sql import query_snapshot
-from tasks.truth.settings import SamplingSettings
+from tasks.store.tables import read_parts
+from tasks.truth.settings import SamplingSettings, TruthSettings
 from tests.e2e.conftest import cross_encoder, round_settings, write_collection  # noqa: F401
 from tests.retrieve.build import context
 
@@ -174,3 +175,35 @@ def test_two_selections_by_one_recipe_are_reported_each_at_its_own_settings(roun
 
 def is_judged(row):
     return row["estimator"] == "judged" and row["slice"] == "all"
+
+
+def test_a_truth_measures_and_does_nothing_else(round_, tmp_path):
+    """All three documents of a query are relevant: rates are counted. No other stage has another key, so no training file another byte."""
+    setting, result = round_
+    record = find_round(setting.storage, result.round)
+    truth, asked = tmp_path / "truth.tsv", tmp_path / "asked.txt"
+    pairs = {(f"q{number}", f"d{number}-{which}") for number in range(40) for which in range(3)}
+    truth.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"{query}\t{doc}\t1\n" for query, doc in sorted(pairs)))
+    asked.write_text("".join(f"q{number}\n" for number in range(20)))
+    settings = stored_settings(record)
+    dataset = settings.dataset.model_copy(update={"judged": "none", "reviews": False})
+    given = {"root": setting.storage.root, "dataset": dataset, "truth": TruthSettings(qrels="truth.tsv", queries="asked.txt")}
+    ran = mine_round(settings.model_copy(update=given).resolved(tmp_path), setting)
+    assert {stage.stage for stage in ran.stages if not stage.cached} == {"measure"}
+    again = find_round(setting.storage, ran.round)
+    assert (again.number, again.candidate_set_id) == (record.number, record.candidate_set_id)
+    before, after = record.selection(result.selection_id), again.selection(ran.selection_id)
+    assert before.selection_id == after.selection_id and before.shards == after.shards and before.measures != after.measures
+
+    found = ran.selection.measures["estimates"]
+    counted = [pair in pairs for pair in mined_negatives(setting.storage, after) if int(pair[0][1:]) < 20]
+    assert (found["judged"][0], found["judged"][3]) == (pytest.approx(sum(counted) / len(counted)), len(counted))
+    assert found["judged"][4] == "counted: every relevant document is judged, explicit zeros as not relevant"
+    assert found["in_batch_rows"][4] == "other rows' positives, by the judgements"
+    truth.unlink()  # what was read is kept: the round is measured by it again
+    assert stored_table(setting.storage, again).measuring.truth.file("queries.parquet").rows == 20
+
+
+def mined_negatives(storage, selection):
+    rows = read_parts(storage, stored_stage(storage, selection.select).parts, "rows.parquet", ["query_id", "doc_id", "slot", "label"])
+    return {(row["query_id"], row["doc_id"]) for row in rows.to_pylist() if row["slot"] > 0 and row["label"] <= 0}

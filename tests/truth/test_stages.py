@@ -11,7 +11,7 @@ from hypothesis import settings as hsettings
 from hypothesis import strategies as st
 
 from tasks.calibration import Calibration
-from tasks.errors import UsageError
+from tasks.errors import InputError, UsageError
 from tasks.folds import group_draws
 from tasks.schema import ESTIMATES, HISTOGRAM, PAIRS, QUERIES, RELIABILITY, candidates
 from tasks.select.recipe import Recipe
@@ -287,7 +287,7 @@ def test_survival_and_the_teacher_alone(tmp_path):
     assert teacher["rate"] == pytest.approx(0.275) and teacher["pairs"] == 4
     assert teacher["low"] < 0.275 < teacher["high"] and "no count" in teacher["note"]
     assert found.estimators == {
-        "planted_survival", "planted_survival_weighted", "calibrated_teacher", "in_batch_pairs", "in_batch_rows",
+        "planted_survival", "planted_survival_weighted", "calibrated_teacher",
     }  # fmt: skip
     assert {(row["slice"], row["value_of_slice"]) for row in found.rows if row["estimator"] == "planted_survival"} == {
         ("all", ""), ("length", "up to 3 words"), ("language", "en"), ("positives", "1"), ("difficulty", "rank 1"),
@@ -369,6 +369,8 @@ def test_judgements_must_say_what_they_mean(tmp_path):
     world = World(tmp_path)
     with pytest.raises(UsageError, match="not what they say"):
         world.measure(truth=world.qrels(("q1", "d1", 1)))
+    with pytest.raises(InputError, match="none of its judged queries is in the round"):
+        world.measure(settings={"judged": "both"}, truth=world.qrels(("q9", "d1", 1)))
 
 
 def test_an_empty_partition_changes_nothing(tmp_path):
@@ -378,22 +380,6 @@ def test_an_empty_partition_changes_nothing(tmp_path):
     other.decided = other.select(other.recipe)
     other.queries.append(other.part("queries", {"queries.parquet": QUERIES.empty_table()}, 2))
     assert other.measure().rows == world.measure().rows
-
-
-def test_in_batch_by_probability(tmp_path):
-    """No candidate is another row's positive. The lowest tenth of dense scores is d4 of q1, with 0.05: so are both pairs and rows."""
-    found = World(tmp_path).measure(probed=False)
-    for name in ("in_batch_pairs", "in_batch_rows"):
-        row = found.rate(name, "batch_size", "2")
-        assert row["rate"] == pytest.approx(0.05) and row["pairs"] == 2
-        assert "no candidates are unknown" in row["note"]
-
-
-def test_in_batch_pairs_that_are_candidates(tmp_path):
-    """q2's positive is called d3 here, and is a candidate of q1 with 0.1; q1's is none of q2's and counts 0.05: (0.1 + 0.05) / 2."""
-    change = {("q2", "p2"): {"doc_id": "d3"}, ("q2", "d3"): {"doc_id": "d5"}}
-    found = World(tmp_path, change=change).measure(probed=False)
-    assert found.rate("in_batch_pairs", "batch_size", "2")["rate"] == pytest.approx(0.075)
 
 
 def test_a_census_is_exact(tmp_path):
@@ -476,6 +462,19 @@ def test_a_review_calibrates_the_teacher(tmp_path):
     assert "not for counts" in world.measure(reviews=[Review(reviewed(*answers[:29]))]).rate("calibrated_teacher")["note"]
 
 
+def test_settings_reach_what_they_are_for(tmp_path):
+    """Confidence of every interval; strata of planted positives; from how many answers a review calibrates, and what its AUC must be."""
+    world = World(tmp_path)
+    assert {row["level"] for row in world.measure(settings={"level": 0.8}).rows} == {0.8}
+    labels = reviewed(("q1", "d1", "relevant"), ("q1", "d3", "not"), ("q2", "d1", "not"), ("q2", "d2", "not"))
+    given = {"review": {"calibrate_from": 4}, "calibration": {"auc_floor": 0.9}}
+    found = world.measure(settings=given, reviews=[Review(labels)])
+    # of the logits 3 (relevant), 1, 3 and 2 (not) one pair of three is a tie: AUC (0.5 + 1 + 1) / 3
+    assert (found.meta["calibration"]["auc"], found.meta["calibration"]["verdict"]) == (pytest.approx(2.5 / 3), "cannot tell")
+    given["calibration"]["auc_floor"] = 0.8
+    assert world.measure(settings=given, reviews=[Review(labels)]).meta["calibration"]["verdict"] == "can tell"
+
+
 def test_the_dataset_is_a_slice(tmp_path):
     found = World(tmp_path).measure(dataset="toy")
     assert found.rate("calibrated_teacher", "dataset", "toy")["rate"] == found.rate("calibrated_teacher")["rate"]
@@ -499,24 +498,6 @@ def test_unknown_zeros_are_in_no_batch_rate(tmp_path):
     truth = world.qrels(("q1", "p2", 0), ("q1", "p1", 1), ("q2", "p2", 1))
     for kind, pairs in (("exhaustive", 1), ("both", 2)):
         assert world.measure(settings={"judged": kind}, truth=truth).rate("in_batch_pairs", "batch_size", "2")["pairs"] == pairs
-
-
-def test_a_zero_in_the_batch_is_unknown_unless_it_is_trusted(tmp_path):
-    """Of the pairs (q1, p2) and (q2, p1) the first is a candidate, calibrated at 0.9, and an explicit zero; the other has the least: 0.05.
-
-    Not trusted: (0.9 + 0.05) / 2. Trusted, or a reviewer's, or a grade under that of positives: (0 + 0.05) / 2.
-    """
-    cases = [
-        ("none", 0, None, 0.475), ("trusted_zeros", 0, None, 0.025), ("none", 0, "reviewed", 0.025), ("none", 1, None, 0.025),
-    ]  # fmt: skip
-    for number, (judged, grade, whose, rate) in enumerate(cases):
-        world = World(tmp_path / str(number))
-        extra = {"query_id": "q1", "doc_id": "p2", "dense_rank": 6, "dense_score": 0.1, "is_positive": False, "planted": False}
-        extra |= {"relevance": grade, "provenance": whose, "teacher_logit": 3.0, "teacher_sigmoid": 0.5, "teacher_calibrated": 0.9}
-        world.scored[0] = world.part("scored", {"scored.parquet": table([*rows("q1", "d2"), extra], SOURCES)})
-        world.decided = world.select(world.recipe)
-        row = world.measure(probed=False, settings={"judged": judged, "min_grade": 2}).rate("in_batch_pairs", "batch_size", "2")
-        assert (row["rate"], row["pairs"]) == (pytest.approx(rate), 2)
 
 
 def test_histogram_kinds(tmp_path):

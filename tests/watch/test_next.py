@@ -1,12 +1,12 @@
 """Which chunk a checkpoint's round takes, and whose teacher scores it."""
 
-from pathlib import Path
-
 import pytest
 
+from flows.checks import check_mines_only
 from flows.settings import MineSettings
-from flows.watch import earlier_teachers, same_teacher, with_checkpoint
+from flows.watch import earlier_teachers, same_teacher
 from tasks.audit.records import RoundRecord, StageRef
+from tasks.errors import UsageError
 from tasks.store.storage import open_storage
 
 DATASET = {"name": "small", "format": "beir", "path": "/data"}
@@ -32,8 +32,18 @@ def record(settings, *stages) -> RoundRecord:
 
 @pytest.mark.parametrize(("chunks", "first", "mined", "chunk"), [(4, 0, 0, 0), (4, 0, 3, 3), (4, 3, 1, 0), (4, 1, 6, 3), (1, 0, 5, 0)])
 def test_each_mined_checkpoint_takes_the_next_chunk(chunks, first, mined, chunk):
-    chosen = with_checkpoint(run(query_chunks=chunks, query_chunk=first), Path("/run/one"), mined)
+    chosen = run(query_chunks=chunks, query_chunk=first).with_checkpoint("/run/one", mined)
     assert (chosen.query_chunk, chosen.query_chunks, chosen.model.path, chosen.model.revision) == (chunk, chunks, "/run/one", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"), [({"rounds": 2}, "^rounds:"), ({"train": {}}, "^train:"), ({"rounds": 3, "train": {}}, "^rounds and train:")]
+)
+def test_what_would_train_is_refused(settings, named):
+    check_mines_only(run(query_chunks=3))
+    with pytest.raises(UsageError, match=named) as refused:
+        check_mines_only(run(**settings))
+    assert "hardmine mine" in refused.value.mend
 
 
 def test_the_first_rounds_teacher_is_taken_where_it_is_the_same():

@@ -1,0 +1,75 @@
+"""How a round's selections are measured: the settings, and the judgements that do nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from flows.settings import MineSettings
+from tasks.compare.truth import read_truth
+from tasks.models.train_settings import TrainSettings
+from tasks.store.manifest import FileRecord, Part
+from tasks.store.storage import Storage, keep_file
+from tasks.store.tables import write_parquet
+from tasks.truth.settings import TruthSettings
+
+RECORDED = "judgements"  # under a round's settings
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What stage ``measure`` is told.
+
+    Args:
+        settings: of the run.
+        batch_sizes: rows a batch, as they are trained.
+        batch_seed: of their order.
+        truth: judgements of :attr:`TruthSettings.qrels`, read by that stage alone; or none.
+    """
+
+    settings: TruthSettings
+    batch_sizes: tuple[int, ...]
+    batch_seed: int
+    truth: Part | None = None
+
+    @classmethod
+    def of(cls, settings: MineSettings, truth: Part | None) -> Measuring:
+        """Of a run."""
+        train = settings.train or TrainSettings()
+        return cls(settings.truth, settings.truth.batch_sizes or (train.batch_size,), train.seed, truth)
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What a round keeps of it beside its settings."""
+        return {RECORDED: self.truth.model_dump(mode="json")} if self.truth else {}
+
+
+def recorded_truth(settings: Mapping[str, Any]) -> Part | None:
+    """The judgements that a round was measured by."""
+    return Part.model_validate(settings[RECORDED]) if RECORDED in settings else None
+
+
+def keep_truth(storage: Storage, settings: MineSettings) -> Part | None:
+    """Put the run's judgements under the root, by their content; none where it has none.
+
+    Raises:
+        InputError: a file is missing or malformed, or no pair is relevant.
+    """
+    given = settings.truth
+    if not given.qrels:
+        return None
+    truth = read_truth(Path(given.qrels), Path(given.queries) if given.queries else None, settings.dataset.positive_min_grade)
+    files = tuple(_keep(storage, name, table) for name, table in (("qrels.parquet", truth.pairs), ("queries.parquet", truth.judged)))
+    return Part(stage="judgements", key="", index="all", files=files)
+
+
+def _keep(storage: Storage, name: str, table: pa.Table) -> FileRecord:
+    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
+    write_parquet(table, local)
+    path, size, checksum = keep_file(storage, "judgements", local)
+    return FileRecord(name=name, path=path, bytes=size, checksum=checksum, rows=table.num_rows)
