@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +28,7 @@ from rich.text import Text
 from tasks.runner.runner import Progress
 from tasks.store.manifest import StageManifest
 
+_LOG = logging.getLogger(__name__)
 _LOG_EVERY = 15.0
 _ARTIFACT_EVERY = 2.0
 
@@ -54,7 +57,7 @@ class TerminalProgress:
             transient=True,
         )
         self._tasks: dict[str, Any] = {}
-        self._began: dict[str, float] = {}
+        self._state: dict[str, _Count] = {}
 
     def __enter__(self) -> TerminalProgress:
         self._bars.start()
@@ -65,19 +68,21 @@ class TerminalProgress:
 
     def start(self, stage: str, unit: str, total: int, done: int) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
-        self._began[stage] = time.monotonic()
+        self._state[stage] = _Count(unit, total, done)
         self._tasks[stage] = self._bars.add_task(stage, total=total, completed=done, unit=unit)
 
     def advance(self, stage: str, units: int) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
-        self._bars.advance(self._tasks[stage], units)
+        count = self._state[stage]
+        count.add(units)
+        self._bars.update(self._tasks[stage], completed=count.done)
 
     def finish(self, manifest: StageManifest, cached: bool) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
         if manifest.stage in self._tasks:
             self._bars.remove_task(self._tasks.pop(manifest.stage))
-        seconds = time.monotonic() - self._began.get(manifest.stage, time.monotonic())
-        self._console.print(_done_line(manifest, cached, seconds), highlight=False)
+        count = self._state.pop(manifest.stage, None)
+        self._console.print(_done_line(manifest, cached, time.monotonic() - count.began if count else 0.0), highlight=False)
 
 
 class LogProgress:
@@ -100,7 +105,7 @@ class LogProgress:
     def advance(self, stage: str, units: int) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
         count = self._state[stage]
-        count.done += units
+        count.add(units)
         if time.monotonic() - count.told > _LOG_EVERY:
             count.told = time.monotonic()
             self._console.print(f"{stage}: {count.describe()}", highlight=False)
@@ -112,9 +117,15 @@ class LogProgress:
 
 
 class ArtifactProgress:
-    """Progress artifacts in Prefect's UI, updated every two seconds from a thread of their own."""
+    """Progress artifacts in Prefect's UI, updated from a thread of their own. What the server refuses is logged: the run goes on.
 
-    def __init__(self) -> None:
+    Args:
+        every: seconds between two updates.
+    """
+
+    def __init__(self, every: float = _ARTIFACT_EVERY) -> None:
+        self._every = every
+        self._warned = False
         self._state: dict[str, _Count] = {}
         self._ids: dict[str, Any] = {}
         self._stop = threading.Event()
@@ -135,13 +146,17 @@ class ArtifactProgress:
 
         count = _Count(unit, total, done)
         self._state[stage] = count
-        self._ids[stage] = create_progress_artifact(
-            progress=count.percent, key=f"progress-{stage}", description=f"{stage}: {count.describe()}"
-        )
+        self._ids.pop(stage, None)
+        with self._never_fails(stage):
+            self._ids[stage] = create_progress_artifact(
+                progress=count.percent, key=f"progress-{stage}", description=f"{stage}: {count.describe()}"
+            )
 
     def advance(self, stage: str, units: int) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
-        self._state[stage].done += units
+        count = self._state.get(stage)  # none: told late, after the stage's end
+        if count is not None:
+            count.add(units)
 
     def finish(self, manifest: StageManifest, cached: bool) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
@@ -151,7 +166,7 @@ class ArtifactProgress:
             self._tell(manifest.stage, count)
 
     def _update(self) -> None:
-        while not self._stop.wait(_ARTIFACT_EVERY):
+        while not self._stop.wait(self._every):
             for stage, count in list(self._state.items()):
                 self._tell(stage, count)
 
@@ -159,7 +174,17 @@ class ArtifactProgress:
         from prefect.artifacts import update_progress_artifact
 
         if stage in self._ids:
-            update_progress_artifact(artifact_id=self._ids[stage], progress=count.percent, description=f"{stage}: {count.describe()}")
+            with self._never_fails(stage):
+                update_progress_artifact(artifact_id=self._ids[stage], progress=count.percent, description=f"{stage}: {count.describe()}")
+
+    @contextmanager
+    def _never_fails(self, stage: str) -> Iterator[None]:
+        """The first failure is a warning, the others are for debugging."""
+        try:
+            yield
+        except Exception as error:
+            level, self._warned = logging.DEBUG if self._warned else logging.WARNING, True
+            _LOG.log(level, "progress of %s is not shown, the run goes on: %s: %s", stage, type(error).__name__, error)
 
 
 class ManyProgress:
@@ -204,6 +229,10 @@ class _Count:
 
     def __post_init__(self) -> None:
         self.first = self.done
+
+    def add(self, units: int) -> None:
+        """Never more than there is: a partition that is tried twice tells its units twice."""
+        self.done = min(self.total, self.done + units)
 
     @property
     def percent(self) -> float:

@@ -21,6 +21,9 @@ from contextlib import contextmanager
 from tasks.errors import HardmineError
 
 _PATIENCE = 300.0
+#: where a server that may be restarted keeps who holds a place in a limit
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
+_ALL = ("", "0.0.0.0")  # listens on all addresses, and is none that a browser could ask
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux' prctl
 
 
@@ -47,7 +50,7 @@ def server(host: str, port: int, pages: bool) -> Iterator[str]:
     Args:
         host: to listen on.
         port: a free one.
-        pages: with the UI and the services behind schedules and automations; its pages are told this server's address.
+        pages: with the UI and the services behind schedules and automations; its pages are told the address of ``pages_api``.
 
     Yields:
         The address of its API.
@@ -55,12 +58,14 @@ def server(host: str, port: int, pages: bool) -> Iterator[str]:
     Raises:
         HardmineError: it does not start.
     """
-    address = f"http://{host}:{port}/api"
+    address = f"http://{'127.0.0.1' if host in _ALL else host}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
     command += [] if pages else ["--no-ui", "--no-services"]
     environment = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", **os.environ}
     if pages:
-        environment["PREFECT_UI_API_URL"] = address
+        environment["PREFECT_UI_API_URL"] = pages_api(host, port)
+        # leases outlive a restart as the slots do that they are for; in memory they would not, and the slots stay taken for ever
+        environment.setdefault("PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", LEASES)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment, process_group=0, preexec_fn=_end_with_parent
@@ -80,6 +85,17 @@ def server(host: str, port: int, pages: bool) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def browsed(host: str) -> str:
+    """The name by which a browser reaches what listens on a host: this machine's, where that means all addresses."""
+    return (socket.gethostname() or "127.0.0.1") if host in _ALL else host
+
+
+def pages_api(host: str, port: int) -> str:
+    """The address at which a browser's pages ask the server: PREFECT_UI_API_URL if it is set."""
+    given = os.environ.get("PREFECT_UI_API_URL") or os.environ.get("PREFECT_SERVER_UI_API_URL")
+    return given or f"http://{browsed(host)}:{port}/api"
 
 
 def free_port() -> int:

@@ -98,7 +98,11 @@ class MineSettings(Settings):
             rounds: mined before it.
         """
         model = self.model.model_copy(update={"path": path, "revision": None})
-        return self.model_copy(update={"model": model, "query_chunk": (self.query_chunk + rounds) % self.query_chunks})
+        return self.model_copy(update={"model": model}).with_chunk(rounds)
+
+    def with_chunk(self, rounds: int) -> MineSettings:
+        """The same settings and the chunk of the queries that is so many rounds on."""
+        return self.model_copy(update={"query_chunk": (self.query_chunk + rounds) % self.query_chunks})
 
     @property
     def document_encoder(self) -> ModelSettings:

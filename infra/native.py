@@ -101,6 +101,8 @@ def environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
                 f"postgresql+asyncpg://hardmine:{known['postgres']}@127.0.0.1:{ports['POSTGRES_PORT']}/postgres"
             ),
             "PREFECT_SERVER_API_AUTH_STRING": login,
+            # leases in files of PREFECT_HOME outlive a restart; in memory they would not, and a dead run's place stay taken
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_UI_API_URL": api,

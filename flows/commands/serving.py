@@ -18,7 +18,12 @@ def _absolute(root: str) -> str:
 
 @app.command(epilog="Example: hardmine serve --port 4200")
 def serve(
-    host: Annotated[str, typer.Option(help="Where the server listens.")] = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            help="Where the server listens. 0.0.0.0: everywhere; its pages then ask this machine's name, or what PREFECT_UI_API_URL says."
+        ),
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the server.")] = 4200,
     root: Root = "./mining",
 ) -> None:

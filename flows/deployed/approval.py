@@ -79,10 +79,26 @@ def ask(limit: float, wait_hours: int) -> Callable[[Selected, Again], Selected]:
         kind = Decision if "calibrated_teacher" in selected.result.measures["estimates"] else PlainDecision
         asked = kind.with_initial_data(description=f"Recipe **{selected.result.recipe}**: {told}.\n\n{kind.__doc__}", decision="discard")
         answer = suspend_flow_run(wait_for_input=asked, timeout=wait_hours * 3600, key=f"approve-{selected.record.selection_id[:16]}")
-        if answer.decision == "discard":
-            raise Discarded(f"the round was discarded: {told}", "change the recipe or its limits, and mine again: no model runs twice")
-        if answer.decision == "publish":
-            return selected
-        return again(without_suspects(Recipe.model_validate(selected.record.recipe_settings), limit))
+        return decided(answer.decision, selected, again, limit, told)
 
     return approve
+
+
+def decided(decision: str, selected: Selected, again: Again, limit: float, told: str) -> Selected:
+    """What an answer publishes.
+
+    Args:
+        decision: of :class:`Decision`.
+        selected: what was asked about.
+        again: selects anew by another recipe.
+        limit: that its estimated rate is over.
+        told: why it was asked, in words.
+
+    Raises:
+        Discarded: nothing.
+    """
+    if decision == "discard":
+        raise Discarded(f"the round was discarded: {told}", "change the recipe or its limits, and mine again: no model runs twice")
+    if decision == "publish":
+        return selected
+    return again(without_suspects(Recipe.model_validate(selected.record.recipe_settings), limit))

@@ -15,6 +15,7 @@ from flows.deployed.catalogue import TAG
 from flows.deployed.events import PUBLISHED, TRAINED
 from flows.staleness import EVENT
 
+RETRIED = "hardmine: crashed runs are tried once more"
 _DATASETS = {"prefect.resource.id": "hardmine.dataset.*"}
 
 
@@ -54,7 +55,7 @@ def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
             ],
         ),
         AutomationCore(
-            name="hardmine: crashed runs are tried once more",
+            name=RETRIED,
             description="A run whose process died in its first attempt is scheduled again; what it had committed is not computed again.",
             trigger=EventTrigger(
                 expect={"prefect.flow-run.Crashed"},

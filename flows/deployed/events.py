@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prefect.events import emit_event
 
 from tasks.audit.records import RoundRecord
 
 PUBLISHED = "hardmine.round.published"
 TRAINED = "hardmine.trained-by-run"  # label: yes, where the run that mined the round trains on it as well
+
+
+def is_new(before: Sequence[RoundRecord], candidate_set_id: str, selection_id: str) -> bool:
+    """Whether there is something to announce: a run that is repeated finds its round and selection published.
+
+    Args:
+        before: the dataset's rounds as they were before the run published.
+        candidate_set_id: of its round.
+        selection_id: of its published selection.
+    """
+    known = {(one.candidate_set_id, selection.selection_id) for one in before for selection in one.selections}
+    return (candidate_set_id, selection_id) not in known
 
 
 def emit_published(record: RoundRecord, root: str, trains: bool) -> None:

@@ -13,9 +13,9 @@ from pydantic import Field
 from flows.configuration import validate, with_recipe_files
 from flows.deployed.approval import Discarded, ask
 from flows.deployed.artifacts import publish_artifacts, publish_loop
-from flows.deployed.events import emit_published
+from flows.deployed.events import emit_published, is_new
 from flows.deployed.forms import Choice, Models, Place, Publishing, Source, further_values, merged
-from flows.deployed.occasion import stale_share, why_mine
+from flows.deployed.occasion import next_settings, stale_share, why_mine
 from flows.deployed.place import place_of, rename, turn
 from flows.mine import cluster, mine_round
 from flows.progress import ArtifactProgress
@@ -23,9 +23,8 @@ from flows.quickstart import quickstart_settings
 from flows.results import MineResult
 from flows.rounds import RoundsResult, mine_rounds
 from flows.settings import MineSettings
-from flows.stored import stored_settings
 from flows.watch import earlier_teachers
-from tasks.audit.records import RoundRecord, read_round
+from tasks.audit.records import RoundRecord, list_rounds, read_round
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.storage import open_storage
@@ -101,29 +100,36 @@ def remine(
     """
     where = place_of(place)
     storage = open_storage(where["root"])
-    record = read_round(storage, dataset)
-    changed: dict[str, Any] = {**where, "rounds": 1, "train": None}
-    before = stored_settings(record)
-    if retriever and retriever != before.model.path:
-        before = before.with_checkpoint(retriever, 1)
-    settings = before.model_copy(update=changed).resolved(Path.cwd()).under(storage)
-    share = stale_share(storage, record)
-    reasons = ["asked for"] if always else why_mine(storage, record, settings, stale_above, share)
-    if not reasons:
-        rename(f"remine-{dataset}-nothing-to-do")
-        return Completed(
-            message=f"nothing to do: model, documents and negatives of round {record.dataset}/{record.number} are as they were"
-        )
-    get_run_logger().info("mining again: %s", "; ".join(reasons))
-    return mine_and_publish(settings, publishing, verb="remine", teachers_of=earlier_teachers(storage, settings))
+    read_round(storage, dataset)  # so that a name without rounds gets no limit
+    with turn(dataset):  # what is decided on is still so when it is mined
+        record = read_round(storage, dataset)
+        settings = next_settings(storage, record, retriever, where)
+        share = stale_share(storage, record)
+        reasons = ["asked for"] if always else why_mine(storage, record, settings, stale_above, share)
+        if not reasons:
+            rename(f"remine-{dataset}-nothing-to-do")
+            return Completed(
+                message=f"nothing to do: model, documents and negatives of round {record.dataset}/{record.number} are as they were"
+            )
+        get_run_logger().info("mining again: %s", "; ".join(reasons))
+        return _mine_in_turn(settings, publishing, "remine", earlier_teachers(storage, settings))
 
 
-def mine_and_publish(
-    settings: MineSettings, publishing: Publishing, verb: str = "mine", teachers_of: RoundRecord | None = None
-) -> State[Any]:
-    """One round, or the loop where the settings train, in a flow run.
+def mine_and_publish(settings: MineSettings, publishing: Publishing) -> State[Any]:
+    """One round, or the loop where the settings train, in a flow run, in turn with other runs of its dataset.
 
-    In turn with other runs of its dataset; each round approved where it must be, shown in artifacts, announced.
+    Each round is approved where it must be, shown in artifacts, and announced if it is new.
+
+    Args:
+        settings: of the run.
+        publishing: what happens with a round that is ready.
+    """
+    with turn(settings.dataset.name):
+        return _mine_in_turn(settings, publishing, "mine")
+
+
+def _mine_in_turn(settings: MineSettings, publishing: Publishing, verb: str, teachers_of: RoundRecord | None = None) -> State[Any]:
+    """As :func:`mine_and_publish`, when it is the run's turn.
 
     Args:
         settings: of the run.
@@ -132,15 +138,17 @@ def mine_and_publish(
         teachers_of: an earlier round whose trained teachers score this one too.
     """
     approve = ask(publishing.ask_above, publishing.wait_hours) if publishing.ask_above < 1 else None
-    with turn(settings.dataset.name), cluster(settings) as executor, ArtifactProgress() as progress:
+    with cluster(settings) as executor, ArtifactProgress() as progress:
         context = Context(open_storage(settings.root), executor, progress)
 
         def one(own: MineSettings, context: Context, first: RoundRecord | None) -> MineResult:
+            before = list_rounds(context.storage, own.dataset.name)
             result = mine_round(own, context, approve, first)
             rename(f"{verb}-{result.dataset}-r{result.number}")
             record = read_round(context.storage, result.dataset, result.number)
             publish_artifacts(Context(context.storage, lambda: InlineExecutor(2), progress), record, result, publishing.report)
-            emit_published(record, settings.root, trains=settings.trains)
+            if is_new(before, result.candidate_set_id, result.selection_id):
+                emit_published(record, settings.root, trains=settings.trains)
             return result
 
         try:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from flows.labels import further_labels
 from flows.settings import MineSettings
 from flows.staleness import staleness_rows
+from flows.stored import stored_settings
 from tasks.audit.records import RoundRecord, list_rounds
 from tasks.corpus import ingest
 from tasks.corpus.dataset import ingest_jobs
@@ -14,6 +18,31 @@ from tasks.runner.runner import stage_key
 from tasks.staleness.facts import facts_of
 from tasks.store.manifest import read_stage
 from tasks.store.storage import Storage
+
+
+def next_settings(storage: Storage, record: RoundRecord, retriever: str, where: dict[str, Any]) -> MineSettings:
+    """The settings of the round after one: as it was mined, without its loop; a checkpoint that is new takes the next chunk of the queries.
+
+    Args:
+        storage: the root.
+        record: the last round.
+        retriever: the newest checkpoint; empty: where the round's own model lies.
+        where: root, cluster and workers.
+
+    Raises:
+        ModelError: there is no such checkpoint.
+    """
+    settings = stored_settings(record)
+    if retriever and retriever != settings.model.path:
+        settings = settings.with_checkpoint(retriever, 0)
+    settings = settings.model_copy(update={**where, "rounds": 1, "train": None}).resolved(Path.cwd()).under(storage)
+    return settings.with_chunk(1) if is_new_checkpoint(storage, record, settings) else settings
+
+
+def is_new_checkpoint(storage: Storage, record: RoundRecord, settings: MineSettings) -> bool:
+    """Whether the encoders are others than a round's: by content, wherever they lie."""
+    models = document_spec(settings.document_encoder, storage).fingerprint, query_spec(settings.model, storage).fingerprint
+    return (_model_before(storage, record, "document_vectors"), _model_before(storage, record, "query_vectors")) != models
 
 
 def why_mine(storage: Storage, record: RoundRecord, settings: MineSettings, stale_above: float, share: float | None) -> list[str]:
@@ -27,8 +56,7 @@ def why_mine(storage: Storage, record: RoundRecord, settings: MineSettings, stal
         share: :func:`stale_share`.
     """
     reasons = []
-    models = document_spec(settings.document_encoder, storage).fingerprint, query_spec(settings.model, storage).fingerprint
-    if (_model_before(storage, record, "document_vectors"), _model_before(storage, record, "query_vectors")) != models:
+    if is_new_checkpoint(storage, record, settings):
         reasons.append(f"a new checkpoint ({settings.model.path})")
     if record.stage(ingest.STAGE.name).key != _ingest_key(storage, settings):
         reasons.append("the dataset's files or labels have changed")

@@ -21,8 +21,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deployed.artifacts import REPORTS_ROOT, REPORTS_URL
 from flows.deployed.deploying import deploy, prepared
+from flows.deployed.ending import cancel_runs, settle_runs
 from flows.deployed.place import ROOT
-from flows.server import free_port, is_free, server
+from flows.server import browsed, free_port, is_free, pages_api, server
 from tasks.errors import UsageError
 
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux' prctl: processes whose parent died come to us
@@ -30,7 +31,9 @@ _POLL = 2.0
 
 
 def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> None:
-    """Serve all deployments until Ctrl-C; then nothing of it is left running.
+    """Serve all deployments until Ctrl-C; then nothing of it is left running, and its runs are cancelled.
+
+    Runs of an earlier one that was killed are settled first, unless the server is one that others may serve too.
 
     Args:
         host: where the server listens, if PREFECT_API_URL does not name one that is there.
@@ -43,12 +46,14 @@ def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> N
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_ADOPT, 1)
+    own = not os.environ.get("PREFECT_API_URL")
     try:
         with _api(host, port) as address, _reports(host, root), temporary_settings({PREFECT_API_URL: address}):
             os.environ["PREFECT_API_URL"] = address
             os.environ[ROOT] = root
             deploy(root)
-            asyncio.run(_run(root, lambda: announce(address.removesuffix("/api"))))
+            shown = pages_api(host, port) if own else address
+            asyncio.run(_run(root, own, lambda: announce(shown.removesuffix("/api"))))
     finally:
         _end_children()
 
@@ -59,13 +64,25 @@ class _Runner(Runner):
         signal.raise_signal(signal.SIGINT)
 
 
-async def _run(root: str, ready: Callable[[], None]) -> None:
+async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
     """Poll for runs that are due, each in a process of its own."""
     runner = _Runner(name="hardmine", pause_on_shutdown=False, limit=None, query_seconds=_POLL)
-    for deployment in await asyncio.to_thread(prepared, root):
-        await runner.aadd_deployment(deployment)
+    served = [await runner.aadd_deployment(deployment) for deployment in await asyncio.to_thread(prepared, root)]
+    if own:
+        await asyncio.to_thread(settle_runs, served)
     ready()
-    await runner.start()
+    polling = asyncio.create_task(runner.start())
+    try:
+        await asyncio.shield(polling)
+    except asyncio.CancelledError:  # Ctrl-C; a runner that is cancelled kills its runs without a word to the server
+        try:
+            await asyncio.to_thread(cancel_runs)
+        finally:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
+        if own:
+            await asyncio.to_thread(settle_runs, served)  # what became due meanwhile
+        raise
 
 
 @contextmanager
@@ -90,10 +107,14 @@ def _reports(host: str, root: str) -> Iterator[None]:
         return
     folder = Path(root) / "reports"
     folder.mkdir(parents=True, exist_ok=True)
+    if os.environ.get(REPORTS_URL):  # somebody else serves them
+        os.environ[REPORTS_ROOT] = root
+        yield
+        return
     port = free_port()
     with http.server.ThreadingHTTPServer((host, port), functools.partial(_Pages, directory=str(folder))) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True, name="reports").start()
-        os.environ[REPORTS_URL], os.environ[REPORTS_ROOT] = f"http://{host}:{port}", root
+        os.environ[REPORTS_URL], os.environ[REPORTS_ROOT] = f"http://{browsed(host)}:{port}", root
         try:
             yield
         finally:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+from tasks.errors import UsageError
+
 _CORES = 8
 _MEMORY = 4 << 30  # bytes
+_LEAST_MEMORY = 1 << 30  # bytes: under this a process that loads a model dies
 
 
 def cores() -> int:
@@ -31,3 +34,21 @@ def local_workers(cores: int, memory: int) -> int:
     (4, 2, 1)
     """
     return max(1, min(cores // _CORES, memory // _MEMORY))
+
+
+def check_workers_fit(workers: int, memory: int) -> None:
+    """Refuse more processes of a local cluster than there is memory for: 1 GiB each. One is never refused.
+
+    Args:
+        workers: processes that are asked for.
+        memory: bytes that they share.
+
+    Raises:
+        UsageError: that names how many fit.
+    """
+    fit = max(1, memory // _LEAST_MEMORY)
+    if workers > fit:
+        each = memory / workers / (1 << 20)
+        raise UsageError(
+            f"workers: {workers} would have {each:,.0f} MiB of memory each, and each needs 1024", f"set workers to {fit} or fewer"
+        )

@@ -9,18 +9,25 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tasks.errors import StorageError
-from tasks.runner.cores import cores, local_workers
+from tasks.runner.cores import check_workers_fit, cores, local_workers
 from tasks.runner.runner import run_job
 from tasks.runner.stage import Job, Report, Stage
 from tasks.runner.workers import DEVICE, check_workers, wants_device
 from tasks.store.manifest import Part
 
+_LOG = logging.getLogger(__name__)
 _TOPIC = "hardmine-progress"
+_PATIENCE = 60.0  # seconds
+_DIED = (
+    "most often memory ran out: take fewer workers, give each more memory, or make partitions smaller (document_partitions and "
+    "query_partitions of a new dataset, pairs_per_partition of the teacher); what is committed is reused"
+)
 
 
 class DaskExecutor:
@@ -29,13 +36,14 @@ class DaskExecutor:
     Args:
         cluster: ``local``, or a scheduler's address (``tcp://host:port``).
         workers: processes of a local cluster; ``None``: by its cores and memory, see :func:`tasks.runner.cores.local_workers`.
+        patience: seconds to wait for the first worker of a scheduler that has none.
 
     Raises:
-        StorageError: no scheduler answers there.
-        UsageError: its workers have other code than this run.
+        StorageError: no scheduler answers there, or it has no worker.
+        UsageError: its workers have other code than this run, or there is no memory for so many processes.
     """
 
-    def __init__(self, cluster: str = "local", workers: int | None = None) -> None:
+    def __init__(self, cluster: str = "local", workers: int | None = None, patience: float = _PATIENCE) -> None:
         import dask
         from distributed import Client, LocalCluster
 
@@ -47,6 +55,7 @@ class DaskExecutor:
             from distributed.system import MEMORY_LIMIT  # the container's, where it has one
 
             count = workers or local_workers(cores(), MEMORY_LIMIT)
+            check_workers_fit(count, MEMORY_LIMIT)
             dask.config.set({"distributed.worker.memory.pause": False})  # nothing could be spilled: a paused worker stays paused
             with _interrupts_ignored():
                 self._cluster = LocalCluster(
@@ -64,20 +73,36 @@ class DaskExecutor:
                 self._client = Client(cluster, timeout="20s")
             except (OSError, TimeoutError) as error:
                 raise StorageError(f"cluster {cluster}: no Dask scheduler answers there", "start one, or set cluster: local") from error
-            self._examine()
+            try:
+                self._await_worker(patience)
+                self._examine()
+            except BaseException:
+                self.close()
+                raise
 
     def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
-        """See :class:`tasks.runner.runner.Executor`. Stages that run a model go to workers with a GPU, where some declare one."""
-        from distributed import as_completed
+        """See :class:`tasks.runner.runner.Executor`. Stages that run a model go to workers with a GPU, where some declare one.
+
+        Raises:
+            StorageError: the workers that computed a partition died, one after the other.
+        """
+        from distributed import KilledWorker, as_completed
 
         resources = {DEVICE: 1} if stage.model and wants_device(self._examine()) else None
-        self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["stage"] == stage.name else None)
-        futures = self._client.map(_run_on_worker, jobs, root=root, stage=stage, pure=False, key=stage.name, resources=resources)
+        token = uuid.uuid4().hex  # other runs on this scheduler tell the same topic
+        self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["token"] == token else None)
+        futures = self._client.map(
+            _run_on_worker, jobs, root=root, stage=stage, token=token, pure=False, key=stage.name, resources=resources
+        )
+        indices = {future.key: job.index for future, job in zip(futures, jobs, strict=True)}
         try:
             for future in as_completed(futures):
                 part = future.result()
                 future.release()
                 yield Part.model_validate_json(part)
+        except KilledWorker as error:
+            deaths = error.allowed_failures + 1
+            raise StorageError(f"stage {stage.name}, partition {indices[error.task]}: {deaths} workers died on it", _DIED) from error
         finally:
             self._client.cancel(futures)
             self._client.unsubscribe_topic(_TOPIC)
@@ -89,6 +114,17 @@ class DaskExecutor:
             check_workers(self._client, self._address)
             self._checked |= set(workers)
         return workers
+
+    def _await_worker(self, patience: float) -> None:
+        if not self._client.scheduler_info()["workers"]:
+            _LOG.warning("cluster %s has no workers: waiting %.0f s for the first", self._address, patience)
+        try:
+            self._client.wait_for_workers(1, timeout=patience)
+        except TimeoutError as error:
+            raise StorageError(
+                f"cluster {self._address}: the Dask scheduler has no worker, after {patience:.0f} s",
+                f"start one (dask worker {self._address}), look into the workers' logs, or set cluster: local",
+            ) from error
 
     def close(self) -> None:
         """End the workers of a local cluster; leave a shared scheduler as it is."""
@@ -110,12 +146,12 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _run_on_worker(job: Job, root: str, stage: Stage) -> str:
+def _run_on_worker(job: Job, root: str, stage: Stage, token: str) -> str:
     from distributed import get_worker
 
     worker = get_worker()
 
     def report(units: int) -> None:
-        worker.log_event(_TOPIC, {"stage": stage.name, "units": units})
+        worker.log_event(_TOPIC, {"token": token, "units": units})
 
     return run_job(root, stage, job, report).model_dump_json()

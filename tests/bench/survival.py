@@ -74,14 +74,14 @@ def settings_of(collection: Path, root: str, seed: int) -> MineSettings:
     )
 
 
-def survivals(storage: Storage, record: RoundRecord, hidden: Pairs) -> Iterator[tuple[str, float, float, float, float]]:
-    """(recipe, true survival, planted, low, high) of each selection of a round."""
+def survivals(storage: Storage, record: RoundRecord, chosen: set[str], hidden: Pairs) -> Iterator[tuple[str, float, float, float, float]]:
+    """(recipe, true survival, planted, low, high) of a round's chosen selections."""
     sources = [f"{source}_rank" for source in record.settings["sources"]]
     scored = read_parts(storage, stored_table(storage, record).scored, "scored.parquet", ["query_id", "doc_id", *sources])
     found = np.any([scored[name].is_valid().to_numpy() for name in sources], axis=0)
     pairs = zip(scored["query_id"].to_pylist(), scored["doc_id"].to_pylist(), found.tolist(), strict=True)
     relevant = hidden & {(query, doc) for query, doc, there in pairs if there}
-    for selection in record.selections:
+    for selection in (one for one in record.selections if one.selection_id in chosen):
         table = measured(storage, selection, "estimates.parquet")
         assert table is not None, "every selection is measured"
         rows = [row for row in table.to_pylist() if (row["estimator"], row["slice"]) == ("planted_survival", "all")]
@@ -100,7 +100,8 @@ def negatives(storage: Storage, selection: SelectionRecord) -> Pairs:
 def table(found: dict[str, list[tuple[float, float, float, float]]]) -> str:
     """Markdown: a line a recipe, and how many intervals cover in all."""
     lines, held, total = [HEADER], 0, 0
-    for recipe, draws in found.items():
+    for recipe in RECIPES:
+        draws = found[recipe]
         true, planted, low, high = np.array(draws).T
         covers = (low <= true) & (true <= high)
         held, total = held + int(covers.sum()), total + len(covers)
@@ -117,7 +118,8 @@ def run(context: Context, data: Path, root: str, draws: int) -> dict[str, list[t
         collection = Path(root) / "collections" / str(seed)
         hidden = halves(data / "cranfield", collection, seed)
         result = mine_round(settings_of(collection, root, seed), context)
-        for recipe, *numbers in survivals(context.storage, find_round(context.storage, result.round), hidden):
+        chosen = {one.selection_id for one in result.selections}  # a round keeps those of earlier runs too
+        for recipe, *numbers in survivals(context.storage, find_round(context.storage, result.round), chosen, hidden):
             found.setdefault(recipe, []).append((numbers[0], numbers[1], numbers[2], numbers[3]))
     return found
 

@@ -30,11 +30,12 @@ class Service:
     Args:
         folder: for the root, Prefect's files and the log.
         command: that is run; ``{port}`` and ``{root}`` in it are filled in.
+        port: a free one, where none is given.
         variables: over this process' own environment.
     """
 
-    def __init__(self, folder, command=SERVE, **variables):
-        self.folder, self.port, self.root = folder, free_port(), folder / "root"
+    def __init__(self, folder, command=SERVE, port=None, **variables):
+        self.folder, self.port, self.root = folder, port or free_port(), folder / "root"
         self.address = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HARDMINE_"))}
         own = {"PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}

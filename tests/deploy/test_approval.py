@@ -1,11 +1,19 @@
 """What is asked, and what each answer publishes; the asking itself is clicked through in tests/ui."""
 
+import shutil
+
 import pytest
 
-from flows.deployed.approval import rate_of, without_suspects
+from flows.deployed.approval import Discarded, decided, rate_of, without_suspects
 from flows.deployed.artifacts import artifact_key
+from flows.mine import mine_round
+from tasks.audit.records import read_round
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
+from tasks.store.storage import open_storage
+from tests.deploy.conftest import Silent
 
 
 def test_the_estimate_that_is_believed_most_counts():
@@ -35,3 +43,45 @@ def test_without_suspects_adds_one_rule_on_the_calibrated_probability(name):
 @pytest.mark.parametrize(("dataset", "key"), [("cranfield", "round-cranfield"), ("My_Set-2", "round-my-set-2"), ("a__", "round-a")])
 def test_keys_of_artifacts_are_what_prefect_takes(dataset, key):
     assert artifact_key("round", dataset) == key
+
+
+def copied(mined, folder):
+    """A copy of the small round's root, and the settings of a run by another recipe there."""
+    _, storage, settings, _ = mined
+    shutil.copytree(storage.root, folder / "root")
+    copy = open_storage(str(folder / "root"))
+    return copy, settings.model_copy(update={"root": copy.root, "recipe": "top"})
+
+
+def answer(storage, settings, decision):
+    """The round's record, after a run whose question got an answer."""
+
+    def approve(selected, again):
+        assert selected.result.recipe == "top"
+        return decided(decision, selected, again, 0.05, "about 9.0 % are relevant")
+
+    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()), approve)
+    return read_round(storage, "small")
+
+
+def recipes(record):
+    return [one.recipe for one in record.selections]
+
+
+def test_discard_publishes_nothing(mined, tmp_path):
+    storage, settings = copied(mined, tmp_path)
+    with pytest.raises(Discarded, match=r"the round was discarded: about 9\.0 % are relevant"):
+        answer(storage, settings, "discard")
+    assert recipes(read_round(storage, "small")) == ["nv-retriever"]
+
+
+def test_publish_without_suspects_publishes_the_selection_made_anew(mined, tmp_path):
+    record = answer(*copied(mined, tmp_path), "publish without suspects")
+    assert recipes(record) == ["nv-retriever", "top-approved"]
+    published = record.selection(record.selection_id)
+    assert published.recipe == "top-approved"
+    assert published.recipe_settings["rules"][-1]["ceiling"] == 0.05
+
+
+def test_publish_publishes_what_was_asked_about(mined, tmp_path):
+    assert recipes(answer(*copied(mined, tmp_path), "publish")) == ["nv-retriever", "top"]

@@ -42,6 +42,11 @@ def test_prefect_yaml_says_what_the_code_says():
             assert entry["concurrency_limit"] == {"limit": one.limit, "collision_strategy": "ENQUEUE"}
             nightly = [{"cron": NIGHTLY, "active": False, "slug": "nightly"}] if one.cron else None
             assert entry.get("schedules") == nightly
+    pools = whole["definitions"]
+    image = {"image": "{{ $HARDMINE_IMAGE }}"}
+    given = {name: f"{{{{ ${name} }}}}" for name in ("HARDMINE_ROOT", "HARDMINE_CLUSTER")}
+    assert pools["docker"]["job_variables"] == {**image, "env": given}
+    assert pools["kubernetes"]["job_variables"] == image  # root and cluster are the config map's
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,8 +1,10 @@
 """Whether there is a reason to mine again, on a small round that is really mined."""
 
 import shutil
+from pathlib import Path
 
-from flows.deployed.occasion import stale_share, why_mine
+from flows.deployed.events import is_new
+from flows.deployed.occasion import next_settings, stale_share, why_mine
 from tasks.models.location import packaged
 
 
@@ -40,3 +42,29 @@ def test_changed_files_are_one(mined):
         assert why_mine(storage, record, settings, 1, None) == ["the dataset's files or labels have changed"]
     finally:
         qrels.write_text(before)
+
+
+def test_a_checkpoint_that_is_overwritten_in_place_takes_the_next_chunk(mined, tmp_path):
+    _, storage, settings, record = mined
+    latest = tmp_path / "latest"
+    shutil.copytree(packaged(), latest)
+    model = {**record.settings["model"], "path": str(latest)}
+    chunked = record.model_copy(update={"settings": {**record.settings, "model": model, "query_chunks": 3, "query_chunk": 2}})
+    where = {"root": settings.root, "cluster": "local", "workers": None}
+    for retriever in ("", str(latest)):
+        assert next_settings(storage, chunked, retriever, where).query_chunk == 2  # what the round was mined with
+    moved = next_settings(storage, chunked, str(packaged()), where)
+    assert (Path(moved.model.path), moved.query_chunk) == (packaged(), 2)  # the same elsewhere
+    (latest / "modules.json").write_text((latest / "modules.json").read_text() + "\n")
+    for retriever in ("", str(latest)):
+        found = next_settings(storage, chunked, retriever, where)
+        assert (found.model.path, found.query_chunk) == (str(latest), 0)  # 2 was the last of three
+        assert why_mine(storage, chunked, found, 1, None) == [f"a new checkpoint ({latest})"]
+
+
+def test_a_round_is_announced_once_and_so_is_each_selection_of_it(mined):
+    *_, record = mined
+    assert is_new([], record.candidate_set_id, record.selection_id)
+    assert not is_new([record], record.candidate_set_id, record.selection_id)
+    assert is_new([record], record.candidate_set_id, "another recipe's")
+    assert is_new([record], "another checkpoint's", record.selection_id)

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.deploy.service import ROOT, Service
+from tests.e2e.conftest import write_collection
 
 VENV = Path(sys.prefix)
 
@@ -46,5 +47,44 @@ def test_make_ui_and_ctrl_c_while_a_run_computes(tmp_path):
         assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
         assert "server and runs are ended" in service.log()
         assert "Traceback" not in service.log()
+    finally:
+        service.end()
+
+
+def slots(service):
+    return {one["name"]: one["active_slots"] for one in service.api("v2/concurrency_limits/filter", {})}
+
+
+def interrupted(service):
+    assert service.interrupt() == (0, [])
+
+
+def states(service):
+    return [one["state"]["type"] for one in service.api("flow_runs/filter", {})]
+
+
+def test_a_server_that_starts_again_has_no_runs_without_a_process_and_no_places_taken(tmp_path):
+    form = {"dataset": {"name": "small", "path": str(write_collection(tmp_path / "beir"))}, "models": {"max_length": 64}}
+    form |= {"publishing": {"report": False}}
+    service = Service(tmp_path).wait()
+    try:
+        first = service.start("mine", **form)
+        service.until(lambda: slots(service).get("hardmine-small") == 1)
+        interrupted(service)
+
+        service = Service(tmp_path, port=service.port).wait()
+        assert service.run(first)["state"]["type"] == "CANCELLED"
+        service.until(lambda: set(slots(service).values()) == {0}, 120)
+        second = service.start("mine", **form)
+        service.until(lambda: slots(service).get("hardmine-small") == 1)
+        service.end()  # killed: serve, its server, the run, all at once
+
+        service = Service(tmp_path, port=service.port).wait()
+        # killed in its first attempt: it is due again; its place is free a minute after the lease was renewed last
+        found = service.until(lambda: next((one for one in [service.run(second)] if one["state"]["type"] == "COMPLETED"), None))
+        assert found["run_count"] == 2
+        assert sorted(states(service)) == ["CANCELLED", "COMPLETED"]
+        service.until(lambda: set(slots(service).values()) == {0}, 120)
+        interrupted(service)
     finally:
         service.end()

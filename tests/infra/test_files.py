@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.server import LEASES
+
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 KUBERNETES = INFRA / "kubernetes"
@@ -71,7 +73,7 @@ def test_kustomization_builds_and_fits_kubernetes_schemas():
         assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "hardmine"
     names = {(one["kind"], one["metadata"]["name"]) for one in made}
     assert ("ConfigMap", "hardmine-job-template") in names
-    assert ("PersistentVolumeClaim", "hardmine-data") in names
+    assert {("PersistentVolumeClaim", "hardmine-data"), ("PersistentVolumeClaim", "hardmine-prefect")} <= names
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -95,6 +97,20 @@ def test_the_set_is_whole():
     assert {"worker", "dask-worker"} == {
         name for name, one in SERVICES.items() if any("/data:ro" in str(v) for v in one.get("volumes", []))
     }
+
+
+def test_leases_lie_where_they_outlive_a_restart_of_the_server():
+    server, chart = SERVICES["server"], values("prefect-server.yaml")["server"]
+    given = {one["name"]: one["value"] for one in chart["env"]}
+    for variables in (server["environment"], given):
+        assert (variables["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"], variables["PREFECT_HOME"]) == (LEASES, "/prefect")
+    assert server["volumes"] == ["prefect:/prefect"]
+    assert "prefect" in COMPOSE["volumes"]
+    assert re.search(r"install --directory --owner=hardmine .* /prefect$", DOCKERFILE, re.MULTILINE), "a new volume is its user's"
+    volume, mount = chart["extraVolumes"][0], chart["extraVolumeMounts"][0]
+    assert (volume["name"], mount["mountPath"]) == (mount["name"], "/prefect")
+    claims = [one["metadata"]["name"] for one in yaml.safe_load_all((KUBERNETES / "storage.yaml").read_text())]
+    assert volume["persistentVolumeClaim"]["claimName"] in claims
 
 
 def test_no_secret_is_written_down():

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.server import LEASES
 from infra.health import healthy
 from infra.native import CLIENT, PORTS, Missing, environment, programs
 from infra.stack import Process, parse_procfile, ready, watch
@@ -40,6 +41,7 @@ def test_credentials_are_made_once_private_and_never_the_users_own(installed, tm
     first = environment(tmp_path, given)
     assert "mine" not in first.values()
     assert first["HOME"] == "/home/me"
+    assert first["PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"] == LEASES
     assert first["PREFECT_API_URL"] == "http://127.0.0.1:4321/api" == first["PREFECT_UI_API_URL"]
     assert first["PREFECT_API_AUTH_STRING"] == first["PREFECT_SERVER_API_AUTH_STRING"]
     assert first["PREFECT_API_AUTH_STRING"].startswith("hardmine:")

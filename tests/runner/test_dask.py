@@ -2,12 +2,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import StorageError, UsageError
+from tasks.runner.cores import check_workers_fit
 from tasks.runner.dask_executor import DaskExecutor
 from tasks.runner.release import RELEASE, source_digest
 from tasks.runner.runner import Context, run_stage
@@ -32,16 +34,83 @@ def test_same_manifest_for_one_and_two_workers_and_progress_arrives(tmp_path):
     assert checksums[0] == checksums[1]
 
 
+def crashing(folder, *deaths):
+    """Partitions p0, p1, … whose first so many executions each kill their worker; each execution leaves a file in the folder."""
+    folder.mkdir()
+    options = [{"markers": str(folder), "deaths": number} for number in deaths]
+    return [Job(index=f"p{i}", settings={"numbers": [i]}, options=each) for i, each in enumerate(options)]
+
+
 def test_a_worker_that_dies_costs_its_partition_only(tmp_path):
+    markers = tmp_path / "markers"
     executor = DaskExecutor("local", 1)
     try:
         context = Context(open_storage(str(tmp_path / "root")), lambda: executor, Recorder())
-        work = [Job(index=f"p{i}", settings={"numbers": [i]}, options={"marker": str(tmp_path / "marker")}) for i in range(3)]
-        manifest = run_stage(context, CRASH, work)
+        manifest = run_stage(context, CRASH, crashing(markers, 0, 0, 1, 0))  # p2 kills the worker on which p0 and p1 have ended
     finally:
         executor.close()
-    assert (tmp_path / "marker").exists()
-    assert [part.index for part in manifest.parts] == ["p0", "p1", "p2"]
+    assert [part.index for part in manifest.parts] == ["p0", "p1", "p2", "p3"]
+    executions = Counter(file.name.partition("-")[0] for file in markers.iterdir())
+    assert executions == {"p0": 1, "p1": 1, "p2": 2, "p3": 1}
+
+
+def test_a_partition_that_kills_its_workers_is_named_with_a_mend(tmp_path):
+    import dask
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        executor = DaskExecutor("local", 1)
+        try:
+            context = Context(open_storage(str(tmp_path / "root")), lambda: executor, Recorder())
+            with pytest.raises(StorageError, match="stage crash, partition p0: 1 workers died") as died:
+                run_stage(context, CRASH, crashing(tmp_path / "markers", 9))
+        finally:
+            executor.close()
+    assert "fewer workers" in died.value.mend
+
+
+def test_runs_that_share_a_scheduler_count_their_own_progress(tmp_path):
+    from distributed import LocalCluster
+
+    counted = {"first": 0, "second": 0}
+
+    def part_of(name, executor, groups):
+        def report(units):
+            counted[name] += units
+
+        return executor.map(str(tmp_path / name), DOUBLE, jobs(groups=groups), report)
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        one, other = DaskExecutor(cluster.scheduler_address), DaskExecutor(cluster.scheduler_address)
+        try:
+            first = part_of("first", one, ((1, 2), (3,)))
+            next(first)  # it listens from here to its end
+            assert len(list(part_of("second", other, ((1, 2, 3, 4), (5,), (6,))))) == 3
+            assert len(list(first)) == 1
+        finally:
+            one.close()
+            other.close()
+    assert counted == {"first": 3, "second": 6}
+
+
+def test_a_scheduler_without_workers_is_said(caplog):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        with pytest.raises(StorageError, match="has no worker, after 1 s") as said:
+            DaskExecutor(cluster.scheduler_address, patience=1)
+        assert "dask worker tcp://" in said.value.mend
+        assert "has no workers: waiting" in caplog.text
+        assert not cluster.scheduler.clients.keys() - {"fire-and-forget"}  # the run's connection is closed
+
+
+def test_more_processes_than_there_is_memory_for_are_refused():
+    check_workers_fit(6, 6 << 30)
+    check_workers_fit(1, 1 << 20)
+    with pytest.raises(UsageError, match="workers: 8 would have 800 MiB of memory each") as refused:  # 6400 MiB / 8
+        check_workers_fit(8, 6400 << 20)
+    assert refused.value.mend == "set workers to 6 or fewer"
+    with pytest.raises(UsageError, match="workers: 1000000 would have"):
+        DaskExecutor("local", 1_000_000)
 
 
 def test_an_existing_scheduler_by_address(tmp_path):

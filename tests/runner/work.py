@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import uuid
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ DOUBLE = Stage(name="double", version=1, function="tests.runner.work:double", un
 WHERE = Stage(name="where", version=1, function="tests.runner.work:where", unit="numbers")
 WHERE_MODEL = Stage(name="where-model", version=1, function="tests.runner.work:where", unit="numbers", model=True)
 LOAD = Stage(name="load", version=1, function="tests.runner.work:load", unit="models", model=True)
-CRASH = Stage(name="crash", version=1, function="tests.runner.work:crash_once", unit="numbers")
+CRASH = Stage(name="crash", version=1, function="tests.runner.work:crash", unit="numbers")
 
 
 def double(work, out):
@@ -27,11 +28,11 @@ def double(work, out):
     out.table("doubled.parquet", pa.table({"n": [2 * number for number in work.job.settings["numbers"]]}))
 
 
-def crash_once(work, out):
-    """Kill the worker the first time, succeed the second."""
-    marker = Path(work.job.options["marker"])
-    if not marker.exists():
-        marker.touch()
+def crash(work, out):
+    """Leave a file named by the partition at each execution; kill the worker in the first so many of them."""
+    markers = Path(work.job.options["markers"])
+    (markers / f"{work.job.index}-{uuid.uuid4().hex}").touch()
+    if len(list(markers.glob(f"{work.job.index}-*"))) <= work.job.options["deaths"]:
         os.kill(os.getpid(), signal.SIGKILL)
     double(work, out)
 
