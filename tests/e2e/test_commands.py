@@ -86,7 +86,7 @@ def test_the_run_and_its_progress_are_in_prefect(mined, prefect_server):
 
     flows = ask("flow_runs/filter", {"flow_runs": {"name": {"any_": ["mine-small"]}}})
     assert any(run["state_type"] == "COMPLETED" for run in flows)
-    names = {run["name"].rsplit("-", 1)[0] for run in ask("task_runs/filter", {"limit": 200})}
+    names = {run["name"].split(", ")[0] for run in ask("task_runs/filter", {"limit": 200})}
     assert {"ingest", "embed-documents", "candidates", "select", "gate", "shards"} <= names
     artifacts = ask("artifacts/filter", {"artifacts": {"type": {"any_": ["progress"]}}})
     assert {"progress-embed-documents", "progress-select"} <= {artifact["key"] for artifact in artifacts}
