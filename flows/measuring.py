@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from flows.settings import MineSettings
 from tasks.compare.truth import read_truth
 from tasks.models.train_settings import TrainSettings
 from tasks.store.manifest import FileRecord, Part
-from tasks.store.storage import Storage, keep_file
-from tasks.store.tables import write_parquet
+from tasks.store.storage import Storage
+from tasks.store.tables import keep_table
 from tasks.truth.settings import TruthSettings
 
 RECORDED = "judgements"  # under a round's settings
@@ -69,7 +68,5 @@ def keep_truth(storage: Storage, settings: MineSettings) -> Part | None:
 
 
 def _keep(storage: Storage, name: str, table: pa.Table) -> FileRecord:
-    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
-    write_parquet(table, local)
-    path, size, checksum = keep_file(storage, "judgements", local)
+    path, size, checksum = keep_table(storage, "judgements", table)
     return FileRecord(name=name, path=path, bytes=size, checksum=checksum, rows=table.num_rows)

@@ -6,7 +6,6 @@ stays, with the time when it was.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -19,8 +18,8 @@ from tasks.schema import PROMOTIONS
 from tasks.sql import run
 from tasks.store.keys import digest
 from tasks.store.pointers import read_pointer, update_pointer
-from tasks.store.storage import Storage, checked_copy, keep_file
-from tasks.store.tables import write_parquet
+from tasks.store.storage import Storage, checked_copy
+from tasks.store.tables import keep_table
 
 
 class PromotionRecord(BaseModel):
@@ -58,9 +57,7 @@ def publish_promotion(
     Returns:
         The record, with its number.
     """
-    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
-    write_parquet(promoted.select(PROMOTIONS.names).cast(PROMOTIONS), local)
-    path, size, checksum = keep_file(storage, f"promotions/{dataset}", local)
+    path, size, checksum = keep_table(storage, f"promotions/{dataset}", promoted.select(PROMOTIONS.names).cast(PROMOTIONS))
     record = PromotionRecord(
         dataset=dataset,
         round=number,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from tasks.store.storage import Storage, checked_copy, keep_file
-from tasks.store.tables import write_parquet
+from tasks.store.storage import Storage, checked_copy
+from tasks.store.tables import keep_table
 
 JUDGEMENTS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())])
 
@@ -30,9 +28,7 @@ def keep_judgements(storage: Storage, pairs: pa.Table) -> Judgements:
         storage: the root.
         pairs: query_id, doc_id, relevance, each pair once.
     """
-    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
-    write_parquet(pairs.select(JUDGEMENTS.names).cast(JUDGEMENTS), local)
-    path, size, checksum = keep_file(storage, "judgements", local)
+    path, size, checksum = keep_table(storage, "judgements", pairs.select(JUDGEMENTS.names).cast(JUDGEMENTS))
     return Judgements(path=path, bytes=size, checksum=checksum)
 
 

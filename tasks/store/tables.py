@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tasks.store.manifest import FileRecord, Part
-from tasks.store.storage import Storage, checked_copy
+from tasks.store.storage import Storage, checked_copy, keep_file
 
 ROW_GROUP = 65_536
 _PARSING = threading.Lock()
@@ -22,6 +23,17 @@ _PARSING = threading.Lock()
 def write_parquet(table: pa.Table, path: Path, row_group: int = ROW_GROUP) -> None:
     """Write a table so that equal tables give equal bytes (one library version, no metadata of ours)."""
     pq.write_table(table.replace_schema_metadata(None), path, compression="zstd", row_group_size=row_group, store_schema=False)
+
+
+def keep_table(storage: Storage, folder: str, table: pa.Table) -> tuple[str, int, str]:
+    """Put a table under the root by its content, as :func:`tasks.store.storage.keep_file` does a file.
+
+    Returns:
+        (path under the root, bytes, checksum).
+    """
+    local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
+    write_parquet(table, local)
+    return keep_file(storage, folder, local)
 
 
 def local_file(storage: Storage, record: FileRecord) -> Path:

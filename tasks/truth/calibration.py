@@ -51,9 +51,14 @@ def fit(
         raise InputError("a score or weight is not a number", "leave out pairs that the teacher has not scored")
     about = {"kind": kind, "source": source, "n": len(labels), "n_relevant": int(labels.sum())}
     weights = weights / weights.mean()
-    if labels.all() or not labels.any() or np.ptp(scores) == 0:
+    if labels.all() or not labels.any() or _equal(scores):
         return Calibration(**about, **_constant(kind, scores, labels, weights))
     return Calibration(**about, **(_platt if kind == "platt" else _isotonic)(scores, labels, weights))
+
+
+def _equal(scores: Floats) -> bool:
+    """Whether scores differ by rounding at most: no slope can be told from them."""
+    return bool(np.ptp(scores) <= max(float(np.finfo(np.float32).tiny), float(np.finfo(np.float64).eps * np.abs(scores).max())))
 
 
 def _platt(scores: Floats, labels: Flags, weights: Floats) -> Fitted:

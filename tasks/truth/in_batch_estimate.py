@@ -62,7 +62,8 @@ class Likely:
         """
         asked = selected.by_query(1.0, selected.labelled) > 0
         mine, dense = asked[selected.query], selected.score("dense_score")
-        told, other = _told(selected, zeros), mine & ~selected.labelled & (selected.unlabelled | (_told(selected, zeros) == 1))
+        told = _told(selected, zeros)
+        other = mine & ~selected.labelled & (selected.unlabelled | (told == 1))
         probability = np.where(np.isfinite(selected.score(score_column(selected))), probability, np.nan)
         known = other & (np.isfinite(probability) | (told == 1)) & selected.reach
         reach = selected.reach & np.isfinite(probability).any()

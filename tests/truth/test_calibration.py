@@ -49,6 +49,12 @@ def test_labels_of_one_kind(kind):
     assert apply(found, [0.0, 9.0]).tolist() == pytest.approx([0.125, 0.125])  # ½ ÷ 4
 
 
+@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+@pytest.mark.parametrize("scores", [[0.0, 2e-309], [1.0, 1.0 + 2e-16]])
+def test_scores_that_differ_by_rounding_are_equal(kind, scores):
+    assert apply(fit(scores, [1, 0], kind=kind), [-5.0, 5.0]).tolist() == pytest.approx([0.5, 0.5])  # (1 + ½)/(2 + 1)
+
+
 def test_json_and_nan():
     found = fit([1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1], kind="isotonic", source="held-out labels, uncalibrated for counts")
     again = Calibration.model_validate_json(found.model_dump_json())
