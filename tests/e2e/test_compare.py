@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import CommandLine, round_settings
+from tests.e2e.conftest import CommandLine, round_settings, shard_bytes
 
 RECIPES = "top,skip-n,hardmine,nv-retriever,{name: other-clusters, depth: 60, clusters: 12}"
 
@@ -59,6 +59,19 @@ def test_compare_leaves_out_what_the_round_is_too_shallow_for(mined):
     assert "dense to rank 200 (mined: 100)" in err
     shown = mined("compare", "small/1", "--recipes", "top,skip-n", "--no-curves")[0]
     assert "hardness" in shown
+
+
+def test_judgements_for_measuring_give_rates_and_change_no_byte_of_the_shards(mined, truth, collection):
+    """A round from an empty root with ``truth.qrels`` beside one without."""
+    depths = {"dense": {"top_k": 100}, "bm25": {"top_k": 50}}
+    settings = round_settings(collection, recipe="top", retrieve=depths, root="judged", truth={"qrels": str(truth[0])})
+    judged = mined.json("mine", mined.write("judged.yaml", **settings))
+    plain = mined.json("mine", mined.folder / "run.yaml")  # from the cache
+    shards = [{name: shard_bytes(folder) for name, folder in one["selections"][0]["shards"].items()} for one in (plain, judged)]
+    assert shards[0] == shards[1]
+    assert all(shards[0].values())
+    query = "SELECT DISTINCT estimator FROM false_negatives WHERE estimator = 'judged'"
+    assert [len(json.loads(mined("sql", query, "--format", "json", "--root", root)[0])) for root in ("mining", "judged")] == [0, 1]
 
 
 def test_a_truth_of_another_collection_is_refused(mined):
