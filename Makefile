@@ -5,7 +5,7 @@ TORCH = torch==2.13.0
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help install quickstart ui stack test lint format docs lock clean bench-retrievers
+.PHONY: help install quickstart ui stack test lint format docs lock clean bench bench-retrievers bench-large bench-scaling bench-gpu torture
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,8 +32,23 @@ stack: install  ## Postgres, S3, a Prefect server with its worker, Dask: docs/in
 test: install  ## all tests, no network
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
+bench: install  ## mining beside sentence-transformers' miner, then again with what is known (ROOT=folder); half an hour on two cores
+	$(BIN)/python -m tests.bench.mining --root $(or $(ROOT),mining/bench-mining)
+
 bench-retrievers: install  ## trained retrievers by their negatives (DATA=folder of collections, DATASET=banking77-thin or xquad-en); hours on a CPU
 	$(BIN)/python -m tests.bench.retrievers $(or $(DATASET),banking77-thin) --data $(DATA) --root $(or $(ROOT),mining/bench) --teacher
+
+bench-large: install  ## memory and seconds of mining a hundred thousand to a million documents (ROOT=folder); an hour on two cores
+	$(BIN)/python -m tests.bench.large --root $(or $(ROOT),mining/bench-large)
+
+bench-scaling: install  ## embedding and scoring by one Dask worker and by two, a core each (ROOT=folder); nothing else should run
+	$(BIN)/python -m tests.bench.scaling --root $(or $(ROOT),mining/bench-scaling)
+
+bench-gpu: install  ## encoding, scoring and search on a GPU beside sentence-transformers (ROOT=folder)
+	$(BIN)/python -m tests.bench.gpu --root $(or $(ROOT),mining/bench-gpu)
+
+torture: install  ## kill runs at commit points and random moments, and compare (KILLS=200); a quarter of an hour on two cores
+	$(BIN)/python -m tests.torture.kills --kills $(or $(KILLS),200)
 
 lint: install  ## style, types, architecture
 	$(BIN)/ruff format --check

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.checks import check_new_folder
+from flows.results import CostRecorder
 from flows.review import apply_reviews
 from flows.selection import Selected, check_depth, check_features, run_selection, shard_settings
 from flows.stored import as_published, stored_facts, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
-from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, publish_round
+from tasks.audit.records import RoundRecord, SelectionRecord, publish_round
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
@@ -30,6 +31,8 @@ def select_again(
         UsageError: the round is shallower than the recipe needs, and ``truncate`` is not set.
         GateError: the selection fails the release gate.
     """
+    costs = CostRecorder(context.progress)
+    context = Context(context.storage, context.executor, costs)
     table = stored_table(context.storage, record)
     settings = stored_settings(record)
     facts = stored_facts(record, num_negatives)
@@ -38,8 +41,7 @@ def select_again(
         check_depth(table, recipe)
     check_features(recipe, settings.fixed_encoder is not None)
     selected = run_selection(context, table, recipe, formats or settings.formats, shard_settings(settings, recipe), settings.seed)
-    references = tuple(StageRef(stage=manifest.stage, key=manifest.key) for manifest in selected.stages)
-    update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": references}
+    update = {"selections": (selected.record,), "selection_id": selected.record.selection_id, "stages": tuple(costs.references)}
     published = publish_round(context.storage, record.model_copy(update=update), add_only=True)
     published = apply_reviews(context, published)
     build_audit(context.storage)

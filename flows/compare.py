@@ -1,9 +1,9 @@
-"""Recipes beside each other over one round: yield, hardness, leak; and which threshold gives which rate. No model runs."""
+"""Recipes beside each other over one round: yield, hardness, leak. No model runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,22 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.selection import Table, check_depth, check_features, compute_features, decide
 from flows.stored import stored_facts, stored_table
+from flows.tuning import Tuning, tuned_on
 from tasks.audit.records import RoundRecord
-from tasks.compare.advice import Advice, advise
 from tasks.compare.curves import Curve, CurvePoint, at_yield, curve
 from tasks.compare.metrics import SCORED_COLUMNS, measure
 from tasks.compare.overlap import negative_pairs, overlaps
 from tasks.compare.results import RecipeOutcome
 from tasks.compare.settings import MeasureSettings
 from tasks.compare.tables import comparison_rows
-from tasks.compare.truth import Truth, check_truth
-from tasks.compare.yields import YieldCurve, YieldSettings, measures, yield_curve
-from tasks.errors import UsageError, nearest
+from tasks.compare.truth import Truth
+from tasks.errors import UsageError
 from tasks.features.task import sample_queries
 from tasks.runner.runner import Context
+from tasks.select.inputs import check_whole
 from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe, is_published, recipe_class, recipe_names
-from tasks.select.rules.evidence import LikelyRelevant
 from tasks.select.task import select
-from tasks.sql import run
 from tasks.store.keys import digest
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
@@ -48,6 +46,8 @@ class Comparison(BaseModel):
     outcomes: tuple[RecipeOutcome, ...]
     curves: tuple[Curve, ...]
     left_out: dict[str, str]
+    queries: str = ""  # which were looked at, where the dataset has splits
+    notes: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
@@ -57,6 +57,8 @@ class Comparison(BaseModel):
             "curves": [line.model_dump(mode="json") for line in self.curves],
             "at_equal_yield": {family: point.model_dump(mode="json") for family, point in self.at_equal_yield().items()},
             "left_out": self.left_out,
+            "queries": self.queries,
+            "notes": list(self.notes),
         }
 
     def at_equal_yield(self, served: float = 0.95) -> dict[str, CurvePoint]:
@@ -81,6 +83,7 @@ class CompareRequest:
         truncate: also recipes that need a deeper round.
         sweep_queries: queries over which settings are swept; 0: no curves.
         num_negatives: negatives a query; none: the round's.
+        split: of the queries that are looked at, as :func:`flows.tuning.tuned_on` has it; empty: those that may be trained on.
     """
 
     recipes: Sequence[Wanted] = ()
@@ -88,114 +91,46 @@ class CompareRequest:
     truncate: bool = False
     sweep_queries: int = 500
     num_negatives: int | None = None
+    split: str = ""
 
 
 def compare(context: Context, record: RoundRecord, request: CompareRequest) -> Comparison:
-    """Measure recipes over a round.
+    """Measure recipes over a round, on the queries that may be trained on.
 
     Raises:
-        UsageError: a recipe is unknown; or it was asked for by name and the round is too shallow for it.
-        InputError: the truth is of another collection.
+        UsageError: a recipe or the split is unknown; or it was asked for by name and the round is too shallow for it.
+        InputError: the truth is of another collection, or judges none of these queries.
     """
     table, facts = stored_table(context.storage, record), stored_facts(record, request.num_negatives)
     scored = _scored(context.storage, table.scored)
-    if request.truth is not None:
-        check_truth(request.truth, scored)
+    looked = tuned_on(context.storage, table.queries, request.split, request.truth, scored)
+    scored = looked.of(scored)
+    request = replace(request, truth=looked.truth)
     seed = int(record.settings["seed"])
+    sampled = _sample(scored, request)
     recipes, left_out = _recipes(record, table, facts, request)
     outcomes, pairs, curves = [], {}, []
     for name, (wanted, recipe) in recipes.items():
         decided = decide(context, table, recipe, seed)
         seconds = sum(manifest.seconds for manifest in (*decided.features.values(), decided.decisions))
-        selection = read_parts(context.storage, decided.decisions.parts, "decisions.parquet", _DECISIONS)
-        rows = read_parts(context.storage, decided.decisions.parts, "rows.parquet", _ROWS)
-        metrics = measure(selection, scored, request.truth, _settings(recipe), rows)
+        selection = looked.of(read_parts(context.storage, decided.decisions.parts, "decisions.parquet", _DECISIONS))
+        rows = looked.of(read_parts(context.storage, decided.decisions.parts, "rows.parquet", _ROWS))
+        metrics = measure(selection, scored, looked.truth, _settings(recipe), rows, looked.groups)
         pairs[name] = negative_pairs(selection, rows)
         given = {key: value for key, value in wanted.items() if key != "name"} if isinstance(wanted, dict) else {}
         outcomes.append(RecipeOutcome(recipe=name, settings=given, seconds=seconds, metrics=metrics))
-        if request.sweep_queries and is_published(wanted):
-            curves += _swept(context, table, facts, name, wanted, request, seed)
+        if request.sweep_queries and is_published(wanted) and not table.is_partial:
+            curves += _swept(context, table, facts, name, wanted, looked, sampled, seed)
     beside = overlaps(pairs)
     outcomes = [outcome.model_copy(update={"overlap": beside[outcome.recipe]}) for outcome in outcomes]
-    return Comparison(round=f"{record.dataset}/{record.number}", outcomes=tuple(outcomes), curves=tuple(curves), left_out=left_out)
-
-
-@dataclass(frozen=True)
-class AdviceRequest:
-    """What threshold is looked for.
-
-    Args:
-        columns: measures to look at; none: those that the round has a score for.
-        rate: of false negatives, 0 … 1.
-        truth: exhaustive judgements, or none.
-        min_yield: share of queries that must keep enough negatives.
-        features: feature stages whose columns are looked at too.
-    """
-
-    rate: float
-    columns: Sequence[str] = ()
-    truth: Truth | None = None
-    min_yield: float = 0.95
-    num_negatives: int | None = None
-    features: Sequence[str] = ("evidence",)
-
-
-def find_threshold(context: Context, record: RoundRecord, request: AdviceRequest) -> tuple[list[YieldCurve], list[Advice]]:
-    """For each measure, how many negatives remain under which rate, and the threshold for the wanted one.
-
-    Raises:
-        UsageError: there is no such measure.
-    """
-    table, facts = stored_table(context.storage, record), stored_facts(record, request.num_negatives)
-    scored = read_parts(context.storage, table.scored, "scored.parquet")
-    for manifest in compute_features(context, table, {name: {} for name in request.features}).values():
-        joined = read_parts(context.storage, manifest.parts, "features.parquet")
-        for name in joined.column_names:
-            scored = scored.append_column(name, joined[name])
-    if "label_evidence" in scored.column_names:
-        relevance = LikelyRelevant(on_null="keep").relevance()
-        scored = run(f"SELECT *, ({relevance})::FLOAT AS likely_relevance FROM scored ORDER BY query_id, doc_id", {"scored": scored})
-    if request.truth is not None:
-        check_truth(request.truth, scored)
-    known = measures(scored)
-    for column in request.columns:
-        if column not in known:
-            raise UsageError(f"there is nothing called {column!r} to set a threshold on", nearest(column, known))
-    columns = request.columns or [name for name in _ADVISED if name in known and scored[_base(name)].null_count < scored.num_rows]
-    settings = YieldSettings(num_negatives=facts.num_negatives, depth=int(table.depths["dense"]))
-    curves = [yield_curve(scored, column, settings, truth=request.truth) for column in columns]
-    return curves, [_as_setting(advise(line, request.rate, request.min_yield)) for line in curves]
-
-
-def _as_setting(advice: Advice) -> Advice:
-    """The same, with the recipe's setting that the threshold stands for."""
-    if advice.threshold is None or advice.column not in _SETTINGS:
-        return advice
-    setting = _SETTINGS[advice.column].format(advice.threshold, -advice.threshold)
-    return advice.model_copy(update={"statement": f"{advice.statement}. Setting: recipe: {setting}"})
-
-
-# What a threshold on a measure is as a recipe's setting.
-_SETTINGS = {
-    "likely_relevance": "{{name: hardmine, ceiling: {0:.3g}}}",
-    "teacher_sigmoid": "{{name: rocketqa, ceiling: {0:.3g}}}",
-    "dense_score_ratio": "{{name: nv-retriever, percentage: {0:.3g}}}",
-    "dense_score_margin": "{{name: nv-retriever, method: margin-pos, margin: {1:.3g}}}",
-    "dense_score": "{{name: nv-retriever, method: absolute, max_score: {0:.3g}}}",
-}
-_ADVISED = (
-    "likely_relevance",
-    "label_evidence",
-    "teacher_calibrated",
-    "teacher_sigmoid",
-    "dense_score_ratio",
-    "dense_score_margin",
-    "dense_score",
-)
-
-
-def _base(measure_name: str) -> str:
-    return measure_name.removesuffix("_ratio").removesuffix("_margin")
+    return Comparison(
+        round=f"{record.dataset}/{record.number}",
+        outcomes=tuple(outcomes),
+        curves=tuple(curves),
+        left_out=left_out,
+        queries=looked.words,
+        notes=looked.notes,
+    )
 
 
 def _recipes(
@@ -210,6 +145,7 @@ def _recipes(
             if not request.truncate:
                 check_depth(table, recipe)
             check_features(recipe, record.settings.get("fixed_encoder") is not None)
+            check_whole(table.scored, recipe, int(record.settings["seed"]))
         except UsageError as error:
             if request.recipes:
                 raise
@@ -224,7 +160,9 @@ def _distinct(name: str, taken: dict[str, Any]) -> str:
     return name if not same else f"{name} #{same + 1}"
 
 
-def _swept(context: Context, table: Table, facts: Facts, name: str, wanted: Wanted, request: CompareRequest, seed: int) -> list[Curve]:
+def _swept(
+    context: Context, table: Table, facts: Facts, name: str, wanted: Wanted, looked: Tuning, queries: Sequence[str], seed: int
+) -> list[Curve]:
     """The recipe over the values of its own setting that fit its others, on a hashed sample of the queries."""
     settings = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
     published = recipe_class(str(settings["name"]))
@@ -232,7 +170,6 @@ def _swept(context: Context, table: Table, facts: Facts, name: str, wanted: Want
         return []
     parameter, values = published.sweep
     default = settings.get(parameter, published.model_fields[parameter].default)
-    queries = _sample(context.storage, table.scored, request)
     small = sample_queries(context, table.scored, queries).parts
     scored = _scored(context.storage, small)
     measured = []
@@ -244,16 +181,16 @@ def _swept(context: Context, table: Table, facts: Facts, name: str, wanted: Want
         found = compute_features(context, table, recipe.needs.features)
         parts = {name: sample_queries(context, table.scored, queries, manifest.parts).parts for name, manifest in found.items()}
         vectors = table.document_vectors if recipe.limits.diversity else ()
-        decided, _ = select(context, small, recipe, table.sources, table.candidate_set_id, seed, parts, vectors)
+        decided, _ = select(context, small, recipe, table.sources, table.candidate_set_id, seed, parts, vectors, table.queries)
         selection = read_parts(context.storage, decided.parts, "decisions.parquet", _DECISIONS)
         rows = read_parts(context.storage, decided.parts, "rows.parquet", _ROWS)
-        measured.append((value, measure(selection, scored, request.truth, _settings(recipe, resamples=200), rows)))
+        measured.append((value, measure(selection, scored, looked.truth, _settings(recipe), rows, looked.groups)))
     return [curve(name, parameter, measured, default)]
 
 
-def _sample(storage: Storage, scored: Sequence[Part], request: CompareRequest) -> list[str]:
+def _sample(scored: pa.Table, request: CompareRequest) -> list[str]:
     """So many queries by hash; judged ones only, where there is a truth."""
-    known = set(read_parts(storage, scored, "scored.parquet", ["query_id"])["query_id"].unique().to_pylist())
+    known = set(scored["query_id"].unique().to_pylist())
     if request.truth is not None:
         known &= set(request.truth.judged["query_id"].to_pylist())
     return sorted(known, key=lambda query: (digest("sweep", query), query))[: request.sweep_queries]
@@ -263,8 +200,8 @@ def _scored(storage: Storage, parts: Sequence[Part]) -> pa.Table:
     return read_parts(storage, parts, "scored.parquet", SCORED_COLUMNS)
 
 
-def _settings(recipe: Recipe, **more: Any) -> MeasureSettings:
-    return MeasureSettings.of_recipe(recipe.model_dump(mode="json"), **more)
+def _settings(recipe: Recipe) -> MeasureSettings:
+    return MeasureSettings.of_recipe(recipe.model_dump(mode="json"))
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> Path:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.compare import Comparison
+from flows.tuning import Tuning
 from tasks.compare.advice import Advice
 from tasks.compare.tables import terminal_rows
 from tasks.compare.yields import YieldCurve
@@ -25,7 +26,8 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     )
     rows = terminal_rows(outcomes)
     judged = next((one.metrics.judged.queries for one in outcomes if one.metrics.judged), None)
-    over = f" · measured on {judged:,} judged queries" if judged is not None else ""
+    over = f" · {comparison.queries}" if comparison.queries else ""
+    over += f" · measured on {judged:,} judged queries" if judged is not None else ""
     table = Table(title=f"Round {comparison.round}{over}", title_justify="left")
     for heading in rows[0] if rows else ():
         table.add_column(heading, justify="left" if heading in _LEFT else "right", no_wrap=heading == "recipe")
@@ -35,6 +37,7 @@ def print_comparison(console: Console, comparison: Comparison) -> None:
     _print_equal_yield(console, comparison)
     for name, reason in comparison.left_out.items():
         console.print(f"[yellow]left out[/yellow] {escape(name)}: {escape(reason)}", highlight=False)
+    _print_notes(console, comparison.notes)
 
 
 def _print_equal_yield(console: Console, comparison: Comparison) -> None:
@@ -61,8 +64,9 @@ def _print_equal_yield(console: Console, comparison: Comparison) -> None:
     console.print(table)
 
 
-def print_advice(console: Console, curves: Sequence[YieldCurve], advice: Sequence[Advice]) -> None:
+def print_advice(console: Console, curves: Sequence[YieldCurve], advice: Sequence[Advice], looked: Tuning) -> None:
     """Each measure's yield curve, then the threshold for the wanted rate."""
+    over = f" · {looked.words}" if looked.words else ""
     for line in curves:
         table = Table(
             "kept under",
@@ -70,7 +74,7 @@ def print_advice(console: Console, curves: Sequence[YieldCurve], advice: Sequenc
             "queries served",
             "false negatives",
             "interval",
-            title=f"{line.column}",
+            title=f"{line.column}{over}",
             title_justify="left",
         )
         for column in table.columns:
@@ -90,6 +94,12 @@ def print_advice(console: Console, curves: Sequence[YieldCurve], advice: Sequenc
         console.print(
             f"{'[green]advice[/green]' if one.threshold is not None else '[yellow]none[/yellow]'} {escape(one.statement)}", highlight=False
         )
+    _print_notes(console, looked.notes)
+
+
+def _print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
 
 def _hardness(comparison: Comparison, name: str) -> float:

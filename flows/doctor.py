@@ -20,7 +20,7 @@ from tasks.errors import HardmineError
 from tasks.models.hardware import resolve_device, resolve_dtype
 from tasks.models.location import packaged
 from tasks.runner.cores import cores
-from tasks.store.pointers import update_pointer
+from tasks.store.lease import swaps
 from tasks.store.storage import open_storage
 
 _PACKAGES = (
@@ -101,11 +101,9 @@ def _root(root: str) -> str:
     name = f"leases/doctor-{uuid.uuid4().hex}"
     storage.put_bytes(name, b"hello")
     assert storage.read_bytes(name) == b"hello"
-    pointer = f"doctor-{uuid.uuid4().hex[:8]}"
-    update_pointer(storage, pointer, lambda _: {"tried": 1})
-    again = storage.move_pointer(f"pointers/{pointer}.json", b"{}", "")
     free = "" if "://" in root else f", {shutil.disk_usage(storage.root).free / 1e9:,.0f} GB free"
     storage.remove(name)
-    storage.remove(f"pointers/{pointer}.json")
-    swap = "compare-and-swap honoured" if not again else "no compare-and-swap: let one run write at a time"
+    swap = (
+        "conditional puts honoured" if swaps(storage) else "conditional puts ignored: single-writer mode, a second run at once is refused"
+    )
     return f"{storage.root}: written and read back, {swap}{free}"

@@ -16,6 +16,7 @@ _REFUSED = {
     "protected": "belong to queries that calibrate, choose or test",
     "contradicted": "were called not relevant by a reviewer",
     "few_signals": "have too few signals",
+    "same_labels": "have signals from the labels alone: a review or a second teacher must agree (--set beyond_labels=false asks for none)",
     "over_cap": "are over the cap of their query",
 }
 

@@ -31,6 +31,27 @@ def ancestors(trainings: Sequence[TrainingRecord], model: str) -> list[int] | No
     return found
 
 
+def trainings_behind(trainings: Sequence[TrainingRecord], models: Sequence[str]) -> list[TrainingRecord]:
+    """All trainings of retrievers that some checkpoints come from, each from what the one before it made, the newest first.
+
+    Args:
+        trainings: of one dataset or several.
+        models: the checkpoints' fingerprints.
+    """
+    by: dict[str, list[TrainingRecord]] = {}
+    for one in trainings:
+        if one.kind == "retriever":
+            by.setdefault(one.model, []).append(one)
+    waiting, seen, found = list(models), set[str](), list[TrainingRecord]()
+    while waiting:
+        model = waiting.pop(0)
+        if model not in seen:
+            seen.add(model)
+            found += by.get(model, [])
+            waiting += [one.base for one in by.get(model, [])]
+    return found
+
+
 def rounds_behind(storage: Storage, settings: MineSettings, rounds: Sequence[RoundRecord]) -> list[RoundRecord]:
     """Of a dataset's rounds those that the settings' checkpoint comes from; all of them where nothing is known of it."""
     numbers = ancestors(read_trainings(storage, settings.dataset.name), query_spec(settings.model, storage).weights)

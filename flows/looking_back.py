@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.lineage import trainings_behind
+from tasks.audit.checkpoints import read_trainings
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
 from tasks.errors import ModelError, StorageError
+from tasks.models.fingerprint import weights_of
 from tasks.models.stored import is_reference, model_files, stored_part
+from tasks.retrieve.dense import recall_of
 from tasks.staleness.card import CardFacts, card_facts
 from tasks.staleness.settings import StalenessSettings
 from tasks.staleness.stage import Checkpoint, Earlier
@@ -25,7 +29,7 @@ class Looked:
     """What there is to look at.
 
     Args:
-        earlier: selections, the newest round first; within it the published one.
+        earlier: selections, the newest round first; within it what was trained on, then the published one.
         own: their rounds' own checkpoints, by number.
         skipped: rounds that are left out, and why.
     """
@@ -43,7 +47,7 @@ def rounds_before(now: RoundRecord, rounds: Sequence[RoundRecord]) -> list[Round
 
 
 def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], settings: StalenessSettings) -> Looked:
-    """Of the recent rounds under another checkpoint their published selections, and those of the recipe that ``now`` publishes.
+    """Of the recent rounds under another checkpoint the published selections, those that were trained on, and those of ``now``'s recipe.
 
     Args:
         storage: the root.
@@ -55,6 +59,7 @@ def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], se
     models = {record.number: model_of(storage, record) for record in before}
     others = [record.number for record in before if models[record.number] != here]
     wanted = {*others[:1], *others[-settings.rounds :]}
+    used = selections_trained_on(storage, now)
     looked = Looked([], {}, {})
     for record in reversed(before):
         if record.number not in wanted:
@@ -66,13 +71,38 @@ def choose(storage: Storage, now: RoundRecord, before: Sequence[RoundRecord], se
         floor = _recall(storage, record) * _recall(storage, now) * settings.seed_overlap
         try:
             checkpoint = checkpoint_of(storage, record)
-            found = [_earlier(storage, now, record, each, checkpoint, trainings, floor) for each in _wanted(now, record)]
+            found = [
+                replace(
+                    _earlier(storage, now, record, each, checkpoint, trainings, floor),
+                    trained_on=each.selection_id in used if used else None,
+                )
+                for each in _wanted(now, record, used)
+            ]
         except StorageError:
             looked.skipped[record.number] = "its files are gone"
             continue
         looked.earlier.extend(found)
         looked.own[record.number] = checkpoint
     return looked
+
+
+def selections_trained_on(storage: Storage, now: RoundRecord) -> set[str]:
+    """Selections whose rows a training behind a round's checkpoint took, those of earlier rounds that were mixed in among them.
+
+    Returns:
+        Their ids; empty where no training of the checkpoint is recorded: then nobody knows here.
+    """
+    model = now.settings.get("model") or {}
+    try:
+        weights = weights_of(str(model.get("path", "")), model.get("revision"), storage)
+    except ModelError:
+        return set()
+    found = set()
+    for training in trainings_behind(read_trainings(storage, now.dataset), [weights]):
+        manifest = read_stage(storage, training.train.stage, training.train.key, check_files=False)
+        found |= {str(each["selection_id"]) for each in (manifest.settings.get("rounds", ()) if manifest else ())}
+        found.add(training.selection_id)
+    return found
 
 
 def checkpoint_of(storage: Storage, record: RoundRecord) -> Checkpoint:
@@ -99,12 +129,16 @@ def model_of(storage: Storage, record: RoundRecord) -> tuple[str, ...]:
 
 def card_of(storage: Storage, record: RoundRecord) -> CardFacts:
     """What the card of a round's checkpoint says, where that lies in the root or is a folder of this machine."""
-    path = str((record.settings.get("model") or {}).get("path", ""))
+    return card_facts(card_text(storage, str((record.settings.get("model") or {}).get("path", ""))))
+
+
+def card_text(storage: Storage, path: str) -> str:
+    """A checkpoint's card; empty where it lies elsewhere or has none."""
     try:
         card = local_file(storage, model_files(stored_part(storage, path))[_CARD]) if is_reference(path) else Path(path) / _CARD
-        return card_facts(card.read_text(encoding="utf-8"))
+        return card.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, KeyError, ModelError, StorageError):
-        return CardFacts()
+        return ""
 
 
 def _earlier(
@@ -133,20 +167,18 @@ def _earlier(
     )
 
 
-def _wanted(now: RoundRecord, record: RoundRecord) -> list[SelectionRecord]:
+def _wanted(now: RoundRecord, record: RoundRecord, used: Collection[str]) -> list[SelectionRecord]:
     published = now.selection().recipe
-    found = [each for each in record.selections if each.selection_id == record.selection_id or each.recipe == published]
-    return sorted(found, key=lambda each: each.selection_id != record.selection_id)
+    chosen = {record.selection_id, *used}
+    found = [each for each in record.selections if each.selection_id in chosen or each.recipe == published]
+    return sorted(found, key=lambda each: (each.selection_id not in used, each.selection_id != record.selection_id))
 
 
 def _recall(storage: Storage, record: RoundRecord) -> float:
-    """Recall of a round's dense search against the exact one: 1 for flat indexes, as measured for others; weighted by documents."""
+    """Recall of a round's dense search against the exact one: 1 for flat indexes, as measured for others."""
     references = [each for each in record.stages if each.stage == "retrieve-dense"]
     manifest = read_stage(storage, references[-1].stage, references[-1].key, check_files=False) if references else None
-    parts = manifest.parts if manifest else ()
-    weights = [max(1, int(part.meta.get("rows", 1))) for part in parts]
-    recalls = [float(part.meta.get("recall", 1.0)) for part in parts]
-    return sum(weight * recall for weight, recall in zip(weights, recalls, strict=True)) / sum(weights) if parts else 1.0
+    return recall_of(manifest.parts) if manifest else 1.0
 
 
 def _parts(storage: Storage, reference: StageRef) -> tuple[Part, ...]:

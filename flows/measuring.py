@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from flows.settings import MineSettings
-from tasks.compare.truth import read_truth
+from tasks.compare.truth import Truth, read_truth
 from tasks.models.train_settings import TrainSettings
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage
-from tasks.store.tables import keep_table
+from tasks.store.tables import keep_table, read_table
 from tasks.truth.settings import TruthSettings
 
 RECORDED = "judgements"  # under a round's settings
@@ -51,6 +51,20 @@ class Measuring:
 def recorded_truth(settings: Mapping[str, Any]) -> Part | None:
     """The judgements that a round was measured by."""
     return Part.model_validate(settings[RECORDED]) if RECORDED in settings else None
+
+
+def round_truth(storage: Storage, settings: Mapping[str, Any]) -> Truth | None:
+    """The judgements that a round was measured by, to compare recipes by; none, or where they are not exhaustive.
+
+    Args:
+        storage: the root.
+        settings: of the round, as it is recorded.
+    """
+    part = recorded_truth(settings)
+    if part is None or (settings.get("truth") or {}).get("judged") == "trusted_zeros":
+        return None
+    pairs, judged = (read_table(storage, part.file(name)) for name in ("qrels.parquet", "queries.parquet"))
+    return Truth(pairs, judged, int(settings["dataset"]["positive_min_grade"]))
 
 
 def keep_truth(storage: Storage, settings: MineSettings) -> Part | None:

@@ -8,44 +8,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from flows.cache_only import NotCached, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
 from flows.lineage import rounds_behind
 from flows.measuring import Measuring, keep_truth
+from flows.planning.outlays import outlays
+from flows.rates import teacher_warnings
 from flows.results import CostRecorder, MineResult, split_notes
 from flows.review import apply_reviews
 from flows.round import ScoredRound, compose_recipes, mine_candidates, prepare_dataset
 from flows.selection import Selected, Table, run_selection, shard_settings
 from flows.settings import MineSettings
-from flows.staleness import emit_stale, staleness, staleness_lines
+from flows.staleness import owe_stale_event, send_owed_events, staleness, staleness_lines
 from flows.stored import as_published, stored_stage
 from flows.teaching import record_teachers
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, StageRef, list_rounds, publish_round
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import GateError
+from tasks.plan.plan import Plan
 from tasks.runner.runner import Context, Executor, Progress
-from tasks.runner.stage import Job, Report, Stage
 from tasks.select.recipe import Recipe
-from tasks.store.manifest import Part, StageManifest
+from tasks.store.lease import at_work
+from tasks.store.manifest import StageManifest
 from tasks.store.storage import Storage, open_storage
 
 Approve = Callable[[Selected, Callable[[Recipe], Selected]], Selected]
 
 
-class _NotCached(Exception):
-    """Some partition has to be computed."""
-
-
-class _CacheOnly:
-    """An executor for runs that may compute nothing."""
-
-    def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
-        """Always refuses."""
-        raise _NotCached(stage.name)
-
-
 def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | None = None) -> MineResult:
-    """Mine one round. A run that is wholly cached starts neither Prefect nor Dask, and loads no model.
+    """Mine one round. A run that is wholly cached, but for a selection, starts neither Prefect nor Dask, and loads no model.
 
     Args:
         settings: of the run, with absolute paths.
@@ -54,8 +46,9 @@ def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | 
     """
     if not os.environ.get("PREFECT_API_URL"):
         try:
-            return mine_round(settings, Context(open_storage(settings.root), _CacheOnly, _Quiet()), teachers_of=teachers_of)
-        except _NotCached:
+            with at_work(storage := open_storage(settings.root), "mine"):
+                return mine_round(settings, Context(storage, SelectingOnly, Quiet()), teachers_of=teachers_of)
+        except NotCached:
             pass
     from flows.server import prefect_api
 
@@ -80,22 +73,26 @@ def mine_round(
     context = Context(context.storage, context.executor, costs)
     settings = settings.under(context.storage)
     check_models(settings, context.storage)
+    planned = None if context.executor is SelectingOnly else _plan(settings)
     truth = keep_truth(context.storage, settings)
     dataset = prepare_dataset(context, settings)
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
     scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
-    table = _table(scored, settings.dataset, Measuring.of(settings, truth))
+    table = table_of(scored, settings.dataset, Measuring.of(settings, truth))
     selected, refused = _select_all(context, settings, table, recipes)
     if approve is not None:
-        selected[0] = approve(selected[0], lambda recipe: _select(context, settings, table, recipe))
-    drafted = _record(settings, scored, selected, table)
+        selected[0] = approve(selected[0], lambda recipe: select_recipe(context, settings, table, recipe))
+    drafted = _record(settings, scored, selected, table, costs.references)
     before = list_rounds(context.storage, drafted.dataset)
     looked_back = staleness(context, drafted, rounds_behind(context.storage, settings, before), settings.staleness)
-    record = publish_round(context.storage, looked_back.recorded(drafted))
+    spent = outlays(planned, costs.costs)
+    if drafted.candidate_set_id not in {one.candidate_set_id for one in before}:  # a round that is mined again says nothing new
+        owe_stale_event(context.storage, drafted, looked_back.facts, settings.staleness.limit)
+    record = publish_round(context.storage, looked_back.recorded(drafted.model_copy(update={"outlays": spent})))
     if teachers_of is None:
         record_teachers(context.storage, settings, record.number, scored)
-    if record.candidate_set_id not in {one.candidate_set_id for one in before}:  # a round that is mined again says nothing new
-        emit_stale(record, settings.root, looked_back.facts, settings.staleness.limit)
+    if approve is None:  # whoever approves also announces, and says both in turn
+        send_owed_events(context.storage, record.dataset)
     record = apply_reviews(context, record)
     build_audit(context.storage)
     return MineResult(
@@ -112,8 +109,16 @@ def mine_round(
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
         notes=(*refused, *split_notes(selected[0].result), *_notes(settings, scored, recipes, table), *staleness_lines(looked_back.facts)),
+        outlays=spent,
         staleness=looked_back.facts,
     )
+
+
+def _plan(settings: MineSettings) -> Plan | None:
+    """What the run will take, where that is known without measuring."""
+    from flows.planning.planner import plan_if_known  # it looks at runs, as this module runs them
+
+    return plan_if_known(settings)
 
 
 def _teachers(storage: Storage, settings: MineSettings, earlier: RoundRecord | None) -> StageManifest | None:
@@ -128,7 +133,7 @@ def _select_all(context: Context, settings: MineSettings, table: Table, recipes:
     selected, refused = [], []
     for number, recipe in enumerate(recipes):
         try:
-            selected.append(_select(context, settings, table, recipe))
+            selected.append(select_recipe(context, settings, table, recipe))
         except GateError as error:
             if number == 0:
                 raise
@@ -136,22 +141,25 @@ def _select_all(context: Context, settings: MineSettings, table: Table, recipes:
     return selected, refused
 
 
-def _select(context: Context, settings: MineSettings, table: Table, recipe: Recipe) -> Selected:
+def select_recipe(context: Context, settings: MineSettings, table: Table, recipe: Recipe) -> Selected:
+    """One recipe over a scored table, as the settings have it."""
     return run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed)
 
 
-def cluster(settings: MineSettings) -> AbstractContextManager[Callable[[], Executor]]:
+def cluster(settings: MineSettings, progress: Progress) -> AbstractContextManager[Callable[[], Executor]]:
     """The run's :func:`executors`."""
-    return executors(settings.cluster, settings.workers)
+    return executors(settings.cluster, settings.workers, settings.worker_patience, progress)
 
 
 @contextmanager
-def executors(address: str, workers: int | None) -> Iterator[Callable[[], Executor]]:
+def executors(address: str, workers: int | None, patience: float, progress: Progress) -> Iterator[Callable[[], Executor]]:
     """A function that gives a run's executor, started when the first partition needs it and ended with the run.
 
     Args:
         address: ``local``, or a Dask scheduler's.
         workers: processes of a local cluster.
+        patience: seconds to wait for a worker where there is none.
+        progress: is told of such waiting.
     """
     started: list[Any] = []
 
@@ -159,7 +167,7 @@ def executors(address: str, workers: int | None) -> Iterator[Callable[[], Execut
         if not started:
             from tasks.runner.dask_executor import DaskExecutor
 
-            started.append(DaskExecutor(address, workers))
+            started.append(DaskExecutor(address, workers, patience, progress.say))
         found: Executor = started[0]
         return found
 
@@ -174,26 +182,14 @@ def _flow(progress: Progress, teachers_of: RoundRecord | None) -> Any:
     from prefect import flow
 
     def run(settings: MineSettings) -> MineResult:
-        with cluster(settings) as executor:
-            return mine_round(settings, Context(open_storage(settings.root), executor, progress), teachers_of=teachers_of)
+        with cluster(settings, progress) as executor, at_work(storage := open_storage(settings.root), "mine"):
+            return mine_round(settings, Context(storage, executor, progress), teachers_of=teachers_of)
 
     return flow(name="mine", flow_run_name="mine-{settings.dataset.name}", validate_parameters=False, persist_result=False)(run)
 
 
-class _Quiet:
-    """Tells nobody."""
-
-    def start(self, stage: str, unit: str, total: int, done: int) -> None:
-        """Nothing."""
-
-    def advance(self, stage: str, units: int) -> None:
-        """Nothing."""
-
-    def finish(self, manifest: Any, cached: bool) -> None:
-        """Nothing."""
-
-
-def _table(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -> Table:
+def table_of(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -> Table:
+    """What selections over a scored round start from."""
     retrieve = scored.depths.retrieve
     depths = {"dense": retrieve.dense.top_k, "teacher": scored.depths.teacher}
     if retrieve.bm25:
@@ -209,6 +205,7 @@ def _table(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -
         query_vectors=scored.query_vectors.parts,
         document_vectors=scored.document_vectors.parts,
         calibration=scored.calibration.parts if scored.calibration else (),
+        bare=scored.scoring.bare.parts if scored.scoring.bare else (),
         planted=scored.planted,
         depths=depths,
         labels=labels,
@@ -217,15 +214,16 @@ def _table(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -
     )
 
 
-def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected], table: Table) -> RoundRecord:
-    stages = [*scored.stages, *(manifest for one in selected for manifest in one.stages)]
+def _record(
+    settings: MineSettings, scored: ScoredRound, selected: Sequence[Selected], table: Table, stages: Sequence[StageRef]
+) -> RoundRecord:
     return RoundRecord(
         dataset=settings.dataset.name,
         candidate_set_id=scored.candidate_set_id,
         selection_id=selected[0].record.selection_id,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         selections=tuple(one.record for one in selected),
-        stages=tuple(_reference(manifest) for manifest in stages),
+        stages=tuple(stages),
         settings={
             **settings.model_dump(mode="json", exclude={"root"}),
             "depths": table.depths,
@@ -237,6 +235,7 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
             },
             "teacher_facts": dict(scored.teacher_facts),
             "planted_pairs": scored.planted,
+            **({"partial": dict(scored.scoring.partial)} if scored.scoring.partial else {}),
             **table.measuring.recorded,
         },
         roles={
@@ -244,6 +243,7 @@ def _record(settings: MineSettings, scored: ScoredRound, selected: Sequence[Sele
             "document_vectors": _reference(scored.document_vectors),
             "query_vectors": _reference(scored.query_vectors),
             **({"calibrate": _reference(scored.calibration)} if scored.calibration else {}),
+            **({"bare": _reference(scored.scoring.bare)} if scored.scoring.bare else {}),
             **{name: _reference(manifest) for name, manifest in _corpus(scored).items()},
         },
     )
@@ -264,15 +264,18 @@ def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe
             f"chunk {settings.query_chunk} of {settings.query_chunks} (from 0) was mined: {scored.query_count:,} of "
             f"{scored.dataset.query_count:,} queries; the others count by their labels only"
         )
+    if scored.scoring.partial:
+        found = scored.scoring.partial
+        yield (
+            f"teacher scored {found['scored']:,} of {found['pairs']:,} pairs; {found['saved']:,} saved (teacher.lazy): the candidates are "
+            "partial, for these recipes alone"
+        )
+    yield from scored.scoring.notes
     for recipe in recipes:
         for name, depth in {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}.items():
             if depth > table.depths.get(name, 0):
                 yield f"recipe {recipe.name} was truncated: {name} mined to rank {table.depths.get(name, 0)}, {depth} needed"
-    auc = scored.teacher_facts.get("auc_after")
-    if auc is not None and auc < settings.truth.calibration.auc_floor:
-        yield f"the teacher hardly tells relevant from not (AUC {auc:.2f} on held-out queries): do not trust its scores; train it longer"
-    elif scored.calibration is not None and scored.calibration.parts[0].meta["verdict"] == "cannot tell":
-        told = scored.calibration.parts[0].meta["auc"]
-        yield f"the teacher cannot tell labelled documents from other candidates (AUC {told:.2f}): do not trust its scores"
+    calibration = scored.calibration.parts[0].meta if scored.calibration is not None else None
+    yield from teacher_warnings(scored.teacher_facts, settings.truth.calibration.auc_floor, calibration)
     if settings.retrieve.dense.top_k < table.depths["dense"]:
         yield f"dense retrieval deepened from {settings.retrieve.dense.top_k} to {table.depths['dense']} as a recipe needs"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -84,6 +85,10 @@ class TerminalProgress:
         count = self._state.pop(manifest.stage, None)
         self._console.print(_done_line(manifest, cached, time.monotonic() - count.began if count else 0.0), highlight=False)
 
+    def say(self, text: str) -> None:
+        """See :class:`tasks.runner.runner.Progress`."""
+        _print(self._console, text)
+
 
 class LogProgress:
     """One line when a stage begins and ends, and every quarter of a minute between: for logs and pipes."""
@@ -114,6 +119,10 @@ class LogProgress:
         """See :class:`tasks.runner.runner.Progress`."""
         count = self._state.pop(manifest.stage, None)
         self._console.print(_done_line(manifest, cached, time.monotonic() - count.began if count else 0.0), highlight=False)
+
+    def say(self, text: str) -> None:
+        """See :class:`tasks.runner.runner.Progress`."""
+        _print(self._console, text)
 
 
 class ArtifactProgress:
@@ -164,6 +173,10 @@ class ArtifactProgress:
         if count is not None:
             count.done = count.total
             self._tell(manifest.stage, count)
+
+    def say(self, text: str) -> None:
+        """See :class:`tasks.runner.runner.Progress`. It stands among the run's logs."""
+        warn(text)
 
     def _update(self) -> None:
         while not self._stop.wait(self._every):
@@ -217,6 +230,11 @@ class ManyProgress:
         for listener in self._listeners:
             listener.finish(manifest, cached)
 
+    def say(self, text: str) -> None:
+        """See :class:`tasks.runner.runner.Progress`."""
+        for listener in self._listeners:
+            listener.say(text)
+
 
 @dataclass
 class _Count:
@@ -243,6 +261,21 @@ class _Count:
         rate = (self.done - self.first) / passed if passed > 0 else 0.0
         left = f", {(self.total - self.done) / rate:,.0f} s left" if rate > 0 else ""
         return f"{self.done:,} of {self.total:,} {self.unit}, {rate:,.0f}/s{left}"
+
+
+def warn(text: str) -> None:
+    """A warning among the logs of the flow run that this is, so that it is seen in the UI; outside of one among the process' own."""
+    from prefect.exceptions import MissingContextError
+    from prefect.logging import get_run_logger
+
+    try:
+        get_run_logger().warning(text)
+    except MissingContextError:
+        _LOG.warning(text)
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(f"[yellow]![/yellow] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def _done_line(manifest: StageManifest, cached: bool, seconds: float) -> str:

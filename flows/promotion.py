@@ -76,9 +76,17 @@ def promote_round(
         settings: thresholds, signals needed, cap a query.
         second: query_id, doc_id, score by a second teacher, each pair once; none: that signal is not there.
         dry_run: keep nothing.
+
+    Raises:
+        UsageError: the round's candidates are partial.
     """
     storage = context.storage
     table = stored_table(storage, record)
+    if table.is_partial:
+        raise UsageError(
+            f"round {record.dataset}/{record.number}: its teacher scored a part of the candidates (teacher.lazy); promotion looks at all",
+            "mine with teacher.lazy: false: pairs that were scored are reused",
+        )
     (evidence,) = compute_features(context, table, {"evidence": {}}).values()
     labels, earlier = combined(read_reviews(storage, record.dataset)), standing_pairs(storage, record.dataset)
     can_tell = teacher_tells(table.calibration, review_verdict(storage, record))

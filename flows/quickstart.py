@@ -6,14 +6,13 @@ from pathlib import Path
 
 from flows.settings import MineSettings
 
+DOCUMENTS, QUERIES = 2200, 430
+_DATASET = {
+    "name": "quickstart",
+    "format": "docstrings",
+    "packages": ["dask", "datasets", "distributed", "fsspec", "numpy", "pandas", "prefect", "pyarrow", "scipy", "sklearn"],
+}
 _RUN = {
-    "dataset": {
-        "name": "quickstart",
-        "format": "docstrings",
-        "packages": ["dask", "datasets", "distributed", "fsspec", "numpy", "pandas", "prefect", "pyarrow", "scipy", "sklearn"],
-        "max_documents": 2200,
-        "max_queries": 430,
-    },
     "model": {"path": "packaged", "max_length": 192},
     "teacher": {
         "train": {"epochs": 2, "negatives": 1, "random_negatives": 3, "max_length": 64},
@@ -28,6 +27,7 @@ _RUN = {
 }
 
 
-def quickstart_settings(root: str) -> MineSettings:
-    """Settings of the quickstart's round under a root."""
-    return MineSettings.model_validate({**_RUN, "root": root}).resolved(Path.cwd())
+def quickstart_settings(root: str, max_documents: int = DOCUMENTS, max_queries: int = QUERIES) -> MineSettings:
+    """Settings of the quickstart's round under a root, with so many docstrings as documents and as queries."""
+    dataset = {**_DATASET, "max_documents": max_documents, "max_queries": max_queries}
+    return MineSettings.model_validate({**_RUN, "dataset": dataset, "root": root}).resolved(Path.cwd())

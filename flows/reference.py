@@ -15,8 +15,8 @@ from tasks.evaluate.settings import EvaluateSettings
 from tasks.models.losses.registry import LOSSES
 from tasks.models.train_settings import TrainSettings
 from tasks.select.draws import Binned, Draw, Least, Random, Top, Weighted
-from tasks.select.recipe import Recipe
-from tasks.select.registry import recipe_class, recipe_names
+from tasks.select.recipe import Facts, Recipe
+from tasks.select.registry import compose_recipe, recipe_class, recipe_names
 from tasks.select.rules.registry import RULES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,7 +35,17 @@ def recipes_page() -> str:
     lines = ["# Recipes", "", "Written from the code by `make docs`. `hardmine recipes NAME` also shows the SQL that a recipe composes."]
     for name in recipe_names():
         recipe = recipe_class(name)
-        lines += ["", f"## {name}", "", inspect.getdoc(recipe) or "", "", f"Source: {recipe.paper}. Read in: {recipe.certainty}.", ""]
+        lines += [
+            "",
+            f"## {name}",
+            "",
+            inspect.getdoc(recipe) or "",
+            "",
+            f"Source: {recipe.paper}. Read in: {recipe.certainty}.",
+            "",
+            _lazy(name),
+            "",
+        ]
         lines += _table(recipe, leave_out=("name",))
     lines += ["", "# A recipe of your own", "", "A mapping with `rules` or `draws` of its own.", "", *_table(Recipe)]
     lines += ["", "## Rules", "", "All are evaluated for every candidate; the first that applies is the decision's `reason`."]
@@ -46,6 +56,12 @@ def recipes_page() -> str:
         lines += ["", f"### order: {order.model_fields['kind'].default}", "", inspect.getdoc(order) or "", ""]
         lines += _table(order, leave_out=("kind",))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _lazy(name: str) -> str:
+    """Whether a teacher may stop early for a recipe as it is by default."""
+    reason = compose_recipe(name, Facts(num_negatives=5, max_positives=1)).needs_all_scores
+    return f"With `teacher.lazy`, by default: no, {reason}." if reason else "With `teacher.lazy`, by default: yes."
 
 
 def training_page() -> str:

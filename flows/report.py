@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from flows.compare import CompareRequest, Comparison, compare
+from flows.compare import CompareRequest, Comparison
 from flows.examples import hardest, hubs, suspect_zeros, suspicious
-from flows.rates import ESTIMATORS
-from flows.report_names import BASELINE, compared, selection_labels
+from flows.planning.outlays import total
+from flows.rates import ESTIMATORS, in_words, teacher_warnings
+from flows.report_names import BASELINE, compare_judged, compared, selection_labels
 from flows.results import sum_meta
 from flows.staleness_report import staleness_section
-from flows.stored import measured, stored_stage
+from flows.stored import measured, review_verdict, stored_settings, stored_stage
 from flows.summary import REASONS
 from tasks.audit.records import RoundRecord, SelectionRecord
 from tasks.compare.truth import Truth
@@ -24,6 +25,7 @@ from tasks.report.data import (
     Estimate,
     Facts,
     Funnel,
+    Planned,
     Rejection,
     ReliabilityBin,
     ReportData,
@@ -45,7 +47,7 @@ _FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each
 _QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
     "planted_survival": "survival",
     "planted_survival_weighted": "survival",
-    **dict.fromkeys((f"in_batch_{what}{how}" for what in ("pairs", "rows") for how in ("", "_estimated", "_at_most")), "in_batch"),
+    **dict.fromkeys((f"in_batch_{what}{how}" for what in ("pairs", "rows") for how in ("", "_estimated", "_by_labels")), "in_batch"),
 }
 
 
@@ -56,6 +58,7 @@ def report(
     recipes: Sequence[str | dict[str, Any]],
     truth: Truth | None,
     sweep_queries: int,
+    split: str = "",
 ) -> Path:
     """Write the report of a round.
 
@@ -64,14 +67,16 @@ def report(
         record: the round.
         target: the HTML file.
         recipes: to compare beside the round's own; none: plain top-K.
-        truth: exhaustive judgements, or none.
+        truth: exhaustive judgements; none: those that the round was measured by (``truth.qrels``), where they are exhaustive.
         sweep_queries: see :class:`flows.compare.CompareRequest`.
+        split: of the queries that recipes are compared on, see there.
     """
     chosen = record.selection()
     shown = compared(record, recipes)
-    request = CompareRequest(recipes=shown.wanted, truth=truth, truncate=True, sweep_queries=sweep_queries)
-    comparison = shown.named(compare(context, record, request))
-    data = gather(context.storage, record, chosen, comparison, truth is not None, shown.labels, shown.baseline)
+    request = CompareRequest(recipes=shown.wanted, truth=truth, truncate=True, sweep_queries=sweep_queries, split=split)
+    comparison = shown.named(compare_judged(context, record, request))
+    judged = any(one.metrics.leak is not None for one in comparison.outcomes)
+    data = gather(context.storage, record, chosen, comparison, judged, shown.labels, shown.baseline)
     return write_report(data, target)
 
 
@@ -98,8 +103,10 @@ def gather(
     labels = labels or selection_labels(record)
     selections = [chosen, *(one for one in record.selections if one.selection_id != chosen.selection_id)]
     estimates = {one.selection_id: measured(storage, one, "estimates.parquet") for one in selections}
+    reviewed = {one.selection_id: bool(_measures(storage, one).get("calibration")) for one in selections}
     zero_count, zeros = suspect_zeros(storage, record, chosen)
     return ReportData(
+        warnings=tuple(_warnings(storage, record)),
         facts=_facts(record, labels[chosen.selection_id], baseline),
         funnels=tuple(_funnel(stored_stage(storage, one.select), labels[one.selection_id]) for one in selections),
         scores=tuple(histograms(bins)) if (bins := measured(storage, chosen, "histogram.parquet")) is not None else (),
@@ -108,9 +115,9 @@ def gather(
             curves=comparison.curves,
             points=comparison.points,
             left_out=comparison.left_out,
-            note="Leak is measured on the judged queries." if judged else "",
+            note=_compared_on(comparison, judged),
         ),
-        false_negatives=tuple(one for key, table in estimates.items() for one in _estimates(labels[key], table)),
+        false_negatives=tuple(one for key, table in estimates.items() for one in _estimates(labels[key], table, reviewed[key])),
         calibration=_calibration(storage, record, selections, labels),
         yields=_yields(comparison),
         slices=_slices(estimates[chosen.selection_id], measured(storage, chosen, "slices.parquet")),
@@ -120,13 +127,38 @@ def gather(
         zero_count=zero_count,
         hubs=hubs(storage, record, chosen),
         cost=tuple(_cost(stored_stage(storage, reference)) for reference in record.stages),
+        planned=tuple(Planned(**one.model_dump()) for one in (*record.outlays, total(record.outlays))) if record.outlays else (),
         staleness=staleness_section(storage, record, chosen),
-        absent={} if "calibrate" in record.roles else {"calibration": "The round has no teacher."},
+        absent={} if "calibrate" in record.roles else {"calibration": _uncalibrated(record)},
     )
 
 
+def _compared_on(comparison: Comparison, judged: bool) -> str:
+    """Which queries the recipes are compared on."""
+    said = [f"Compared on {comparison.queries}."] if comparison.queries else []
+    said += ["Leak is measured on the judged queries."] if judged else []
+    said += [f"{note[0].upper()}{note[1:]}." for note in comparison.notes]
+    return " ".join(said)
+
+
+def _warnings(storage: Storage, record: RoundRecord) -> Iterator[str]:
+    """What the run's summary warns of too."""
+    calibrated = stored_stage(storage, record.roles["calibrate"]).parts[0].meta if "calibrate" in record.roles else None
+    floor = stored_settings(record).truth.calibration.auc_floor
+    for one in teacher_warnings(record.settings.get("teacher_facts") or {}, floor, calibrated, review_verdict(storage, record)):
+        yield f"{one[0].upper()}{one[1:]}."
+
+
+def _uncalibrated(record: RoundRecord) -> str:
+    if "partial" in record.settings:
+        return "The teacher scored only what the recipes needed (teacher.lazy): nothing is calibrated or estimated on a part."
+    return "The round has no teacher."
+
+
 def _facts(record: RoundRecord, recipe: str, baseline: str) -> Facts:
-    settings = {name: value for name, value in record.settings.items() if name not in ("depths", "facts", "teacher_facts", "sources")}
+    settings = {
+        name: value for name, value in record.settings.items() if name not in ("depths", "facts", "teacher_facts", "sources", "partial")
+    }
     teacher = settings.get("teacher") or {}
     return Facts(
         dataset=record.dataset,
@@ -160,7 +192,12 @@ def _funnel(decided: StageManifest, recipe: str) -> Funnel:
     )
 
 
-def _estimates(recipe: str, table: pa.Table | None) -> list[Estimate]:
+def _measures(storage: Storage, selection: SelectionRecord) -> dict[str, Any]:
+    """What was measured of a selection; nothing where nothing was."""
+    return stored_stage(storage, selection.measures).parts[0].meta if selection.measures is not None else {}
+
+
+def _estimates(recipe: str, table: pa.Table | None, reviewed: bool) -> list[Estimate]:
     rows = [] if table is None else [row for row in table.to_pylist() if row["slice"] in ("all", "batch_size")]
     order = list(ESTIMATORS)
     rows.sort(key=lambda row: order.index(row["estimator"]) if row["estimator"] in order else len(order))
@@ -168,6 +205,7 @@ def _estimates(recipe: str, table: pa.Table | None) -> list[Estimate]:
         Estimate(
             recipe=recipe,
             estimator=f"{row['estimator']}, batches of {row['value_of_slice']}" if row["slice"] == "batch_size" else row["estimator"],
+            words=in_words(row["estimator"], reviewed).removeprefix("false negatives, "),
             quantity=_QUANTITY.get(row["estimator"], "false_negatives"),
             rate=row["rate"],
             low=row["low"],

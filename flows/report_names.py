@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flows.compare import Comparison, Wanted
+from flows.compare import CompareRequest, Comparison, Wanted, compare
+from flows.measuring import round_truth
 from flows.stored import stored_facts
 from tasks.audit.records import RoundRecord, SelectionRecord
-from tasks.errors import UsageError
+from tasks.errors import InputError, UsageError
+from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe, recipe_names
 
@@ -52,7 +54,8 @@ def compared(record: RoundRecord, recipes: Sequence[Wanted]) -> Compared:
 
     Args:
         record: the round.
-        recipes: beside its own; none: plain top-K. Those that a selection of the round is by are not repeated.
+        recipes: beside its own; none: plain top-K, unless its candidates are partial. Those that a selection of the round is by are not
+            repeated.
 
     Raises:
         UsageError: a recipe is unknown, or its settings do not fit together.
@@ -60,7 +63,8 @@ def compared(record: RoundRecord, recipes: Sequence[Wanted]) -> Compared:
     facts = stored_facts(record)
     own = {one.selection_id: _wanted(record, one, facts) for one in record.selections}
     known = [one.recipe_settings for one in record.selections]
-    asked = [(one, compose_recipe(one, facts)) for one in recipes or [BASELINE]]
+    default = [] if "partial" in record.settings else [BASELINE]  # partial candidates serve their own recipes alone
+    asked = [(one, compose_recipe(one, facts)) for one in recipes or default]
     further = [(one, recipe.name) for one, recipe in asked if one not in own.values() and recipe.model_dump(mode="json") not in known]
     labels = selection_labels(record, {name for _, name in further})
     names = list(labels.values())
@@ -68,6 +72,17 @@ def compared(record: RoundRecord, recipes: Sequence[Wanted]) -> Compared:
         names.append(name if name not in names else f"{name} #{sum(each.split(' #')[0] == name for each in names) + 1}")
     baseline = next((labels[selection] for selection, one in own.items() if one == BASELINE), BASELINE)
     return Compared((*own.values(), *(one for one, _ in further)), tuple(names), labels, baseline)
+
+
+def compare_judged(context: Context, record: RoundRecord, request: CompareRequest) -> Comparison:
+    """Compare by the judgements that are given, else by those that the round was measured by, where they reach what is compared."""
+    own = round_truth(context.storage, record.settings) if request.truth is None else None
+    if own is not None:
+        try:
+            return compare(context, record, replace(request, truth=own))
+        except InputError:  # they judge none of these queries: the estimates stand alone
+            pass
+    return compare(context, record, request)
 
 
 def selection_labels(record: RoundRecord, taken: set[str] | None = None) -> dict[str, str]:

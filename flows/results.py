@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.audit.records import Outlay, StageRef
 from tasks.runner.runner import Progress
 from tasks.staleness.facts import StalenessFacts
 from tasks.store.manifest import StageManifest, add_counters
@@ -21,6 +22,7 @@ class StageCost(BaseModel):
     seconds: float
     partitions: int
     rows: int
+    bytes: int
     model_calls: int
     cache_hits: int
 
@@ -74,6 +76,7 @@ class MineResult(BaseModel):
     stages: tuple[StageCost, ...]
     facts: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
+    outlays: tuple[Outlay, ...] = ()  # planned and actual, where there was a plan
     staleness: StalenessFacts = StalenessFacts()  # earlier rounds' negatives under this round's checkpoint
 
     @property
@@ -83,11 +86,12 @@ class MineResult(BaseModel):
 
 
 class CostRecorder:
-    """Listens to progress and keeps each stage's cost; passes everything on."""
+    """Listens to progress and keeps each stage's name and cost; passes everything on."""
 
     def __init__(self, inner: Progress) -> None:
         self._inner = inner
         self.costs: list[StageCost] = []
+        self.references: list[StageRef] = []
 
     def start(self, stage: str, unit: str, total: int, done: int) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
@@ -99,6 +103,7 @@ class CostRecorder:
 
     def finish(self, manifest: StageManifest, cached: bool) -> None:
         """See :class:`tasks.runner.runner.Progress`."""
+        self.references.append(StageRef(stage=manifest.stage, key=manifest.key))
         counters = {} if cached else manifest.counters
         self.costs.append(
             StageCost(
@@ -107,11 +112,21 @@ class CostRecorder:
                 seconds=0.0 if cached else manifest.seconds,
                 partitions=len(manifest.parts),
                 rows=manifest.rows,
+                bytes=0 if cached else manifest.bytes,
                 model_calls=counters.get("model_calls", 0),
                 cache_hits=counters.get("cache_hits", 0),
             )
         )
         self._inner.finish(manifest, cached)
+
+    def say(self, text: str) -> None:
+        """See :class:`tasks.runner.runner.Progress`."""
+        self._inner.say(text)
+
+
+def total_meta(manifest: StageManifest, names: Sequence[str]) -> dict[str, int]:
+    """Counts that each part carries in its meta, summed by name."""
+    return {name: sum(int(part.meta[name]) for part in manifest.parts) for name in names}
 
 
 def sum_meta(manifest: StageManifest, name: str) -> dict[str, int]:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from flows.labels import further_labels
+from flows.scoring import Candidates, Scoring, score_candidates
 from flows.selection import check_features
 from flows.settings import MineSettings
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
-from tasks.features.task import scored
 from tasks.folds import Fold
-from tasks.models.fingerprint import teacher_spec
-from tasks.models.materialise import materialise
-from tasks.models.settings import TeacherTraining
 from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
 from tasks.runner.runner import Context
-from tasks.score.stage import count as count_pairs
-from tasks.score.task import score
+from tasks.select.asking import check_lazy
 from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
+from tasks.store.keys import digest
 from tasks.store.manifest import Part, StageManifest
-from tasks.train.task import train_teacher
-from tasks.truth.task import calibrate
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,28 @@ class ScoredRound:
 
     dataset: Dataset
     depths: Depths
-    table: StageManifest
+    scoring: Scoring
     document_vectors: StageManifest
     query_vectors: StageManifest
-    calibration: StageManifest | None
     planted: int
     query_count: int  # queries that were mined
     chunk: Fold | None
     stages: tuple[StageManifest, ...]
-    teacher_facts: Mapping[str, Any]
+
+    @property
+    def table(self) -> StageManifest:
+        """The scored table."""
+        return self.scoring.table
+
+    @property
+    def calibration(self) -> StageManifest | None:
+        """What the teacher's logits are worth; none: no teacher, or a lazy one."""
+        return self.scoring.calibration
+
+    @property
+    def teacher_facts(self) -> Mapping[str, Any]:
+        """What the teachers' training says."""
+        return self.scoring.facts
 
     @property
     def teachers(self) -> StageManifest:
@@ -61,14 +69,19 @@ class ScoredRound:
 
     @property
     def candidate_set_id(self) -> str:
-        """Identity of the candidates with all their scores: the table's content."""
-        return self.table.checksum
+        """Identity of the candidates with all their scores: the table's content, and whose selections it is for where it is partial."""
+        partial = self.table.settings.get("partial")
+        return digest(self.table.checksum, partial) if partial else self.table.checksum
 
 
 def compose_recipes(settings: MineSettings, dataset: Dataset, queries: int | None = None) -> list[Recipe]:
     """The run's recipes, the published one first; ``queries``: how many are mined, by default all."""
     asked = dataset.query_count if queries is None else queries
-    facts = Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, asked)
+    return recipes_for(settings, Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, asked))
+
+
+def recipes_for(settings: MineSettings, facts: Facts) -> list[Recipe]:
+    """The run's recipes over a dataset of which the counts are known, the published one first."""
     wanted = [settings.recipe, *(recipe for recipe in settings.recipes if recipe != settings.recipe)]
     recipes = [compose_recipe(recipe, facts) for recipe in wanted]
     for recipe in recipes:
@@ -81,6 +94,8 @@ def compose_recipes(settings: MineSettings, dataset: Dataset, queries: int | Non
                 f"recipe {recipe.name!r} compares teacher scores, and the run has no teacher",
                 "set teacher: {path: …}, teacher: {train: {}} to train one on the labelled pairs, or a recipe without one",
             )
+        if settings.teacher is not None and settings.teacher.lazy:
+            check_lazy(recipe)
     return recipes
 
 
@@ -121,7 +136,6 @@ def mine_candidates(
     queries = embed_queries(context, settings.model, dataset.name, dataset.queries)
     stages = [*dataset.stages, documents, queries]
     merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, stages)
-    teacher = _score(context, settings, depth, dataset, merged, stages, teachers)
     fixed_documents: Sequence[Part] = ()
     fixed_queries: Sequence[Part] = ()
     if settings.fixed_encoder is not None:
@@ -129,30 +143,18 @@ def mine_candidates(
         fixed_documents = stages[-1].parts
         stages.append(embed_queries(context, settings.fixed_encoder, dataset.name, dataset.queries))
         fixed_queries = stages[-1].parts
-    table = scored(
-        context,
-        depth.retrieve.sources,
-        merged.parts,
-        dataset.queries,
-        dataset.documents,
-        teacher.pairs,
-        fixed_documents,
-        fixed_queries,
-        _activation(settings),
-        teacher.calibration.parts[0] if teacher.calibration else None,
-    )
+    found = (depth.retrieve.sources, depth.teacher, dataset, merged, documents, queries, fixed_documents, fixed_queries)
+    scoring = score_candidates(context, settings, Candidates(*found), recipes, teachers)
     return ScoredRound(
         dataset=dataset,
         depths=depth,
-        table=table,
+        scoring=scoring,
         document_vectors=documents,
         query_vectors=queries,
-        calibration=teacher.calibration,
         planted=sum(int(part.meta["planted"]) for part in merged.parts),
         query_count=sum(int(part.meta["mined_queries"]) for part in merged.parts) if settings.chunk else dataset.query_count,
         chunk=settings.chunk,
-        stages=(*stages, table),
-        teacher_facts=teacher.facts,
+        stages=(*stages, *scoring.stages),
     )
 
 
@@ -171,8 +173,9 @@ def _retrieve(
     stages: list[StageManifest],
 ) -> StageManifest:
     """Each source, then their union."""
-    found = {"dense": retrieve_dense(context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk)}
-    stages.append(found["dense"])
+    searched = retrieve_dense(context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk)
+    found = {"dense": searched[-1]}
+    stages += searched
     if retrieve.bm25 is not None:
         statistics, found["bm25"] = retrieve_bm25(context, retrieve.bm25, dataset.documents, dataset.queries, settings.chunk)
         stages += [statistics, found["bm25"]]
@@ -191,76 +194,3 @@ def _retrieve(
     )
     stages.append(merged)
     return merged
-
-
-@dataclass(frozen=True)
-class _Teacher:
-    """What the teacher gave: scored pairs, what its logits are worth, and facts about its training."""
-
-    pairs: Sequence[Part]
-    facts: Mapping[str, Any]
-    calibration: StageManifest | None = None
-
-
-def _score(
-    context: Context,
-    settings: MineSettings,
-    depth: Depths,
-    dataset: Dataset,
-    merged: StageManifest,
-    stages: list[StageManifest],
-    teachers: StageManifest | None,
-) -> _Teacher:
-    """Train a teacher if one is to be trained, and score the candidates of every source that a model runs."""
-    if settings.teacher is None:
-        return _Teacher((), {})
-    sources = [source for source in depth.retrieve.sources if source != "random"]
-    trained: Sequence[Part | None] = (None,)
-    if settings.teacher.train is not None:
-        if teachers is None:
-            to_score = count_pairs(context.storage, merged.parts, depth.teacher, depth.retrieve.sources)
-            read = (merged.parts, dataset.queries, dataset.documents)
-            teachers = train_teacher(context, *read, settings.teacher, depth.retrieve.sources, to_score)
-        stages.append(teachers)
-        trained = stages[-1].parts
-    pairs: list[Part] = []
-    for number, teacher in enumerate(trained):
-        judged = score(
-            context,
-            merged.parts,
-            dataset.queries,
-            dataset.documents,
-            teacher_spec(settings.teacher, materialise(context.storage, teacher) if teacher else None, context.storage),
-            depth.teacher,
-            sources,
-            settings.teacher.pairs_per_partition,
-            teacher,
-            Fold(number, len(trained)) if len(trained) > 1 else None,
-            settings.teacher.train.seed if settings.teacher.train else 0,
-        )
-        stages.append(judged)
-        pairs += judged.parts
-    unseen = _unseen(settings.teacher.train, len(trained))
-    calibration = calibrate(context, merged.parts, pairs, dataset.queries, sources, depth.teacher, unseen, settings.truth.calibration)
-    stages.append(calibration)
-    return _Teacher(pairs, _teacher_facts([part for part in trained if part]), calibration)
-
-
-def _unseen(training: TeacherTraining | None, teachers: int) -> Literal["all"] | dict[str, float | int]:
-    """Queries that were scored by a teacher that had not been trained on them."""
-    return "all" if training is None or teachers > 1 else {"holdout": training.holdout, "seed": training.seed}
-
-
-def _teacher_facts(trained: Sequence[Part]) -> dict[str, Any]:
-    """What the teachers' training says: of one, or the mean over folds."""
-    if len(trained) < 2:
-        return dict(trained[0].meta) if trained else {}
-    means = {}
-    for name in trained[0].meta:
-        known = [float(part.meta[name]) for part in trained if part.meta[name] is not None]
-        means[name] = sum(known) / len(known) if known else None
-    return {**means, "folds": len(trained)}
-
-
-def _activation(settings: MineSettings) -> str:
-    return "identity" if settings.teacher is not None and settings.teacher.activation == "identity" else "sigmoid"

@@ -15,15 +15,20 @@ from flows.mine import cluster, mine_round
 from flows.results import MineResult
 from flows.round import prepare_dataset
 from flows.settings import MineSettings
+from flows.trained_on import check_unseen, encoders
 from flows.training import Evaluated, Trained, evaluate_checkpoint, train
+from tasks.audit.best import Best, keep_best
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, read_round
 from tasks.corpus.splits import check_splits
 from tasks.errors import UsageError
+from tasks.models.fingerprint import query_spec
 from tasks.models.losses.registry import LOSSES
+from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.runner import Context, Progress
-from tasks.store.storage import open_storage
+from tasks.store.lease import at_work
+from tasks.store.storage import Storage, open_storage
 
 MineOne = Callable[[MineSettings, Context, RoundRecord | None], MineResult]
 
@@ -77,8 +82,8 @@ def run_rounds(settings: MineSettings, progress: Progress) -> RoundsResult:
     from flows.server import prefect_api
 
     def run(settings: MineSettings) -> RoundsResult:
-        with cluster(settings) as executor:
-            return mine_rounds(settings, Context(open_storage(settings.root), executor, progress))
+        with cluster(settings, progress) as executor, at_work(storage := open_storage(settings.root), "rounds"):
+            return mine_rounds(settings, Context(storage, executor, progress))
 
     named = flow(name="rounds", flow_run_name="rounds-{settings.dataset.name}", validate_parameters=False, persist_result=False)
     with prefect_api():
@@ -104,14 +109,41 @@ def mine_rounds(settings: MineSettings, context: Context, mine_one: MineOne | No
         build_audit(context.storage)
         if not go_on:
             break
-    return loop.result()
+    result = loop.result()
+    keep_best(context.storage, best_of(result, context.storage, settings))
+    return result
+
+
+def best_of(result: RoundsResult, storage: Storage, settings: MineSettings) -> Best:
+    """The loop's best checkpoint, as its pointer names it.
+
+    Args:
+        result: of the loop.
+        storage: its root.
+        settings: of the loop.
+    """
+    measured = [result.start, *(one.measured for one in result.rounds if one.measured)]
+    chosen = next(one for one in measured if one.model == result.best)
+    trained = next((one.trained for one in result.rounds if one.measured is chosen), None)
+    path = as_reference(storage, result.best)
+    spec = settings.model.model_copy(update={"path": path, "revision": None}) if trained else settings.under(storage).model
+    return Best(
+        dataset=result.dataset,
+        round=int(trained.round.rpartition("/")[2]) if trained else 0,
+        path=path,
+        model=query_spec(spec, storage).weights,
+        measure=result.measure,
+        split=result.split,
+        value=chosen.measures[result.measure]["mean"],
+        trained=len(measured) - 1,
+    )
 
 
 def check_rounds(settings: MineSettings, context: Context) -> None:
     """Fail before a model runs where no query could tell which checkpoint is better.
 
     Raises:
-        UsageError: the split of ``settings.evaluate`` is empty, or not there to choose by.
+        UsageError: the split of ``settings.evaluate`` is empty, not there to choose by, or the retriever was trained on queries of it.
     """
     split = settings.evaluate.split
     if split.lower() in ("test", "calibration"):
@@ -127,6 +159,7 @@ def check_rounds(settings: MineSettings, context: Context) -> None:
             f"dataset {dataset.name}: rounds are compared on queries of split {split!r}, and there are none ({have})",
             "set dataset.splits, as in {train: 0.8, dev: 0.1, test: 0.1}, or name splits in the queries' files",
         )
+    check_unseen(context.storage, dataset.name, dataset.queries, split, encoders(settings, context.storage))
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.measuring import Measuring
 from flows.results import SelectionResult, sum_meta
@@ -28,7 +30,7 @@ from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
 from tasks.shards.task import shards
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage
-from tasks.store.tables import read_table
+from tasks.store.tables import read_table, whole_numbers
 from tasks.truth.settings import EstimateSettings
 from tasks.truth.task import Review, Vectors, measure
 
@@ -52,6 +54,12 @@ class Table:
     labels: DatasetSettings  # whose judgements the candidates carry, and what these say
     measuring: Measuring
     chunk: Fold | None = None  # the queries that were mined; none: all
+    bare: Sequence[Part] = ()  # the scored table without a lazy teacher's scores: what features are made from; none: the table
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a lazy teacher scored no more than some selections need."""
+        return any(part.meta.get("partial") for part in self.scored)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,6 @@ class Selected:
 
     record: SelectionRecord
     result: SelectionResult
-    stages: tuple[StageManifest, ...]
 
 
 def check_depth(table: Table, recipe: Recipe) -> None:
@@ -118,7 +125,7 @@ class Decided:
 def compute_features(context: Context, table: Table, wanted: Mapping[str, Mapping[str, Any]]) -> dict[str, StageManifest]:
     """Feature stages by name, row by row beside the scored table."""
     inputs = FeatureInputs(
-        scored=table.scored,
+        scored=table.bare or table.scored,
         queries=table.queries,
         documents=table.documents,
         document_vectors=table.document_vectors,
@@ -134,7 +141,7 @@ def decide(context: Context, table: Table, recipe: Recipe, seed: int) -> Decided
     found = compute_features(context, table, recipe.needs.features)
     parts = {name: manifest.parts for name, manifest in found.items()}
     vectors = table.document_vectors if recipe.limits.diversity else ()
-    decisions, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors)
+    decisions, selection = select(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors, table.queries)
     return Decided(selection, decisions, found)
 
 
@@ -156,19 +163,21 @@ def measure_selection(
     parts = {name: manifest.parts for name, manifest in outcome.features.items()}
     if table.planted:
         vectors = table.document_vectors if recipe.limits.diversity else ()
-        stages.append(probe(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors))
+        stages.append(probe(context, table.scored, recipe, table.sources, table.candidate_set_id, seed, parts, vectors, table.queries))
     wanted, measuring = MeasureSettings.of_recipe(recipe.model_dump(mode="json")), table.measuring
     settings = EstimateSettings(
-        judged="both" if measuring.truth else table.labels.judged,
+        judged=measuring.settings.judged if measuring.truth else table.labels.judged,
         min_grade=table.labels.positive_min_grade,
         num_negatives=wanted.num_negatives,
         stage_negatives=wanted.stage_negatives,
         suspect_reasons=tuple(sorted(reasons)),
         stages=tuple(recipe.stages),
+        split="" if table.labels.splits else table.labels.split,
         depth=table.depths.get("teacher", 0),
+        partial=table.is_partial,
         batch_sizes=measuring.batch_sizes,
         batch_seed=measuring.batch_seed,
-        **measuring.settings.model_dump(include={"batch_rows", "level", "calibration", "review", "survival"}),
+        **measuring.settings.model_dump(include={"batch_rows", "level", "suspects", "calibration", "review", "survival"}),
     )
     stages.append(
         measure(
@@ -217,12 +226,10 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
     written: dict[str, ShardsRef] = {}
     files: list[StageManifest] = []
     measured = measure_selection(context, table, recipe, outcome, seed, settings.suspect_reasons)
-    stages = [*outcome.features.values(), decided, inspected, *measured]
     for name in formats:
         manifest, folder = shards(context, name, selection, decided.parts, table.scored, table.queries, table.documents, settings)
         written[name] = ShardsRef(stage=manifest.stage, key=manifest.key, folder=folder)
         files.append(manifest)
-    stages += files
     record = SelectionRecord(
         selection_id=selection,
         recipe=recipe.name,
@@ -247,13 +254,14 @@ def run_selection(context: Context, table: Table, recipe: Recipe, formats: Seque
         left_out=sum_meta(files[0], "left_out") if files else {},
         of_split=sum_meta(files[0], "of_split") if files else {},
     )
-    return Selected(record, result, tuple(stages))
+    return Selected(record, result)
 
 
 def _hubs(storage: Storage, decided: StageManifest) -> tuple[tuple[str, int], ...]:
-    """The documents that are a negative for most queries."""
-    used: Counter[str] = Counter()
-    for part in decided.parts:
-        usage = read_table(storage, part.file("usage.parquet"), ["doc_id", "queries"])
-        used.update(dict(zip(usage["doc_id"].to_pylist(), usage["queries"].to_pylist(), strict=True)))
-    return tuple(heapq.nsmallest(HUBS, used.items(), key=lambda one: (-one[1], one[0])))
+    """The documents that are a negative for most queries. On arrays: a run from cache does without what pyarrow's ``group_by`` imports."""
+    usage = pa.concat_tables([read_table(storage, part.file("usage.parquet"), ["doc_id", "queries"]) for part in decided.parts])
+    documents = usage["doc_id"].combine_chunks().dictionary_encode()
+    queries = np.bincount(whole_numbers(documents.indices), whole_numbers(usage["queries"]), len(documents.dictionary)).astype(np.int64)
+    by_id = whole_numbers(pc.array_sort_indices(documents.dictionary))
+    most = by_id[np.argsort(-queries[by_id], kind="stable")[:HUBS]]
+    return tuple((str(documents.dictionary[place]), int(queries[place])) for place in most.tolist())

@@ -20,6 +20,7 @@ from tasks.staleness.settings import StalenessSettings
 from tasks.store.storage import Storage
 from tasks.truth.settings import TruthSettings
 
+WORKER_PATIENCE = 300
 Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "flagembedding", "tevatron", "listwise"]
 
 
@@ -62,6 +63,11 @@ class MineSettings(Settings):
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
     workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for eight cores and 4 GiB.")
+    worker_patience: int = Field(
+        WORKER_PATIENCE,
+        ge=1,
+        description="Seconds to wait for a worker where the scheduler of `cluster` has none: at the start, and when all have gone.",
+    )
     query_chunks: int = Field(
         1, ge=1, le=1000, description="Mine one of so many parts of the queries, by hash of their ids (ANCE's chunk factor); 1: all."
     )
@@ -123,6 +129,8 @@ class MineSettings(Settings):
     def _chunk_is_there(self) -> Self:
         if self.query_chunk >= self.query_chunks:
             raise ValueError(f"query_chunk is {self.query_chunk}, and there are {self.query_chunks} (query_chunks), counted from 0")
+        if self.teacher is not None and self.teacher.lazy and self.score == "teacher_calibrated":
+            raise ValueError("score: teacher_calibrated is fitted on the scores of all candidates, and teacher.lazy leaves some out")
         if self.train is not None and self.train.earlier and self.query_chunks > 1:
             raise ValueError(
                 "train.earlier takes rows of the same queries, and rounds of different chunks have none in common: set one of both"

@@ -20,8 +20,6 @@ from tasks.store.manifest import StageManifest, read_stage
 from tasks.store.storage import Storage
 from tasks.store.tables import read_parts
 
-EVENT = "hardmine.negatives.stale"
-
 
 @dataclass(frozen=True)
 class Staleness:
@@ -67,47 +65,54 @@ def staleness(context: Context, now: RoundRecord, earlier: Sequence[RoundRecord]
     looked = choose(context.storage, now, before, settings)
     if not looked.earlier:
         return Staleness(None, (), StalenessFacts(skipped=looked.skipped))
-    found = look_back(context, checkpoint_of(context.storage, now), looked.earlier, settings)
+    checkpoint = checkpoint_of(context.storage, now)
+    found = look_back(context, checkpoint, looked.earlier, settings)
     own = [
-        look_back(context, checkpoint, [each.alone() for each in looked.earlier if each.round == number], settings)
-        for number, checkpoint in looked.own.items()
+        look_back(context, before_it, [each.alone() for each in looked.earlier if each.round == number], settings)
+        for number, before_it in looked.own.items()
     ]
-    summary = summarise_staleness(context, found.parts, [part for each in own for part in each.parts], looked.earlier, settings)
+    theirs = [part for each in own for part in each.parts]
+    summary = summarise_staleness(context, found.parts, theirs, checkpoint.queries, looked.earlier, settings)
     rows = read_parts(context.storage, summary.parts, "summary.parquet").to_pylist()
     facts = facts_of(rows, staleness_rows(context.storage, before), looked.skipped)
     return Staleness(summary, (found, *own, summary), facts)
 
 
-def emit_stale(record: RoundRecord, root: str, facts: StalenessFacts, limit: float) -> bool:
-    """Emit the Prefect event ``hardmine.negatives.stale`` if negatives are stale and a Prefect API is configured.
+def owe_stale_event(storage: Storage, drafted: RoundRecord, facts: StalenessFacts, limit: float) -> bool:
+    """Note that the event ``hardmine.negatives.stale`` is owed, if negatives are stale and a Prefect API is configured.
 
     Args:
-        record: the round whose checkpoint looked back; the resource is ``hardmine.dataset.<name>`` of its dataset.
-        root: where it lies.
+        storage: the root.
+        drafted: the round whose checkpoint looked back, about to be published; the resource is ``hardmine.dataset.<name>`` of its dataset.
         facts: what it saw.
         limit: see :func:`stale`.
 
     Returns:
-        Whether the event was handed to Prefect. Its payload: root, round, from_round, model, recipe, limit, lost, lost_control, and
-        the measures.
+        Whether it is owed. Its payload: root, round, from_round, model, recipe, limit, lost, lost_control, and the measures.
     """
     if not stale(facts, limit) or not _has_api():
         return False
-    from prefect.events import emit_event
+    from flows.deployed.events import owe_stale
 
     last = facts.earlier[0]
     told = {
-        "root": root,
-        "round": record.number,
         "from_round": last.round,
-        "model": record.settings["model"]["path"],
+        "model": drafted.settings["model"]["path"],
         "limit": limit,
         "lost": last.lost,
         "lost_control": last.lost_control,
     }
     payload = {**last.model_dump(mode="json", exclude={"round"}), **told}
-    resource = {"prefect.resource.id": f"hardmine.dataset.{record.dataset}", "prefect.resource.name": record.dataset}
-    return emit_event(event=EVENT, resource=resource, payload=payload) is not None
+    owe_stale(storage, drafted.dataset, drafted.selection_id, payload)
+    return True
+
+
+def send_owed_events(storage: Storage, dataset: str) -> None:
+    """Send what is owed of a dataset, by this run or by one that died before it could, where a Prefect API is configured."""
+    if _has_api():
+        from flows.deployed.events import send_owed
+
+        send_owed(storage, dataset)
 
 
 def staleness_lines(facts: StalenessFacts) -> tuple[str, ...]:

@@ -15,13 +15,18 @@ from tasks.store.storage import Storage
 _SHOWN = {
     "loss_share": ("loss share", True),
     "rank_percentile": ("rank percentile", False),
-    "easy_share": ("became easy", True),
+    "easy_share": ("easy now", True),
     "legacy_easy_share": ("similarity under 0.3 (legacy)", True),
     "teacher_agreement": ("agreement with the teacher", False),
     "overlap": ("overlap with the new candidates", True),
     "rank_biased_overlap": ("rank-biased overlap", True),
 }
 _COHORTS = {"trained": "", "control": ", control", "difference": ", trained less control"}
+_BESIDE = {
+    "easy_share": "easy when mined",
+    "overlap": "overlap, less the floor",
+    "rank_biased_overlap": "rank-biased overlap, less the floor",
+}
 _NOT_FOR_CONTROL = ("overlap", "rank_biased_overlap", "legacy_easy_share")
 
 
@@ -57,5 +62,20 @@ def _values(rows: Sequence[dict[str, Any]]) -> dict[str, Value]:
     for measure, (name, share) in _SHOWN.items():
         for row in rows:
             if row["measure"] == measure and not (row["cohort"] != "trained" and measure in _NOT_FOR_CONTROL):
-                values[name + _COHORTS[row["cohort"]]] = Value(value=row["value"], low=row["low"], high=row["high"], share=share)
+                cohort = _COHORTS[row["cohort"]]
+                values[name + cohort] = Value(value=row["value"], low=row["low"], high=row["high"], share=share)
+                if measure in _BESIDE:
+                    values[_BESIDE[measure] + cohort] = _beside(row)
     return values
+
+
+def _beside(row: dict[str, Any]) -> Value:
+    """What a measure is read against: its value at first, or how far an agreement is under the floor of errors and seeds."""
+    floor = row["agreement_floor"]
+    if floor is None:
+        return Value(value=row["at_first"])
+    return Value(value=floor - row["value"], low=_less(floor, row["high"]), high=_less(floor, row["low"]))
+
+
+def _less(floor: float, value: float | None) -> float | None:
+    return None if value is None else floor - value

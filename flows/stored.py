@@ -71,7 +71,7 @@ def stored_facts(record: RoundRecord, num_negatives: int | None = None) -> Facts
 
 def stored_settings(record: RoundRecord) -> MineSettings:
     """The settings that a round was mined with."""
-    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs", RECORDED)
+    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs", "partial", RECORDED)
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
 
 

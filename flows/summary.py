@@ -15,8 +15,10 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 
+from flows.planning.outlays import print_outlays
 from flows.rates import has_plain, rate, shown, zero_notes
 from flows.results import MineResult, SelectionResult, split_notes
+from tasks.audit.best import Best
 from tasks.audit.explain import CandidateStory, QueryStory
 from tasks.audit.records import RoundRecord
 from tasks.select.compose import decisions_sql
@@ -71,6 +73,7 @@ def print_result(console: Console, result: MineResult) -> None:
     console.print(_rejections(chosen))
     _print_hubs(console, chosen)
     _print_folders(console, chosen)
+    print_outlays(console, result.outlays)
     for note in (*result.notes, *zero_notes(chosen.measures)):
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
@@ -129,8 +132,8 @@ def print_selection(console: Console, name: str, selection: SelectionResult) -> 
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 
 
-def print_rounds(console: Console, records: Sequence[RoundRecord]) -> None:
-    """All rounds with their selections; the published one of each is marked."""
+def print_rounds(console: Console, records: Sequence[RoundRecord], best: Sequence[Best] = ()) -> None:
+    """All rounds with their selections; the published one of each is marked. ``best``: of each dataset that a loop trained on."""
     if not records:
         console.print("no round yet: `hardmine mine run.yaml` or `hardmine quickstart`")
         return
@@ -147,6 +150,10 @@ def print_rounds(console: Console, records: Sequence[RoundRecord]) -> None:
                 "passed" if one.gate.get("passed") else "failed",
             )
     console.print(table)
+    for found in best:
+        came = f"trained on {found.dataset}/{found.round}" if found.round else "the loop began with it"
+        reached = f"{found.measure} {found.value:.4f} on {found.split}; {came}"
+        console.print(f"[bold]best of {found.dataset}[/bold] {escape(found.path)} ({reached})", soft_wrap=True, highlight=False)
 
 
 def print_recipes(console: Console) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from flows.checks import check_models, check_new_folder, check_test_unread
+from flows.known_teacher import held_out_facts
 from flows.round import ScoredRound, mine_candidates, prepare_dataset
 from flows.settings import MineSettings
 from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, publish_evaluation, publish_training
@@ -115,7 +116,12 @@ def record_teachers(storage: Storage, settings: MineSettings, number: int, score
         base=body_spec(settings.teacher.train, storage).weights,
         model=teachers_digest(trained),
         path="",
-        facts={**scored.teacher_facts, "samples": int(scored.teacher_facts.get("pairs", 0)), "seconds": trained.seconds},
+        facts={
+            **scored.teacher_facts,
+            "samples": int(scored.teacher_facts.get("pairs", 0)),
+            "seconds": trained.seconds,
+            **held_out_facts(trained, settings.teacher.train),
+        },
     )
     publish_training(storage, record)
 

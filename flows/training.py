@@ -12,10 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.checks import check_new_folder, check_test_unread
 from flows.lineage import earlier_selections
+from flows.looking_back import card_text
 from flows.results import CostRecorder
 from flows.selection import shard_settings
 from flows.settings import MineSettings
 from flows.stored import stored_settings, stored_stage, stored_table
+from flows.trained_on import check_unseen, encoders, lists_behind
 from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, models_measured, publish_evaluation, publish_training
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
 from tasks.embed.task import embed_documents, embed_queries
@@ -23,7 +25,8 @@ from tasks.errors import UsageError
 from tasks.evaluate.judgements import keep_judgements
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.task import evaluate
-from tasks.finetune.stage import Mined
+from tasks.finetune.card import uses
+from tasks.finetune.stage import Behind, Mined
 from tasks.finetune.task import train_retriever
 from tasks.models.fingerprint import part_digest, query_spec
 from tasks.models.losses.registry import LOSSES
@@ -50,7 +53,8 @@ class Trained(BaseModel):
 class Evaluated(BaseModel):
     """Measures of a checkpoint on one split, each with its interval over queries.
 
-    ``read``: how many models were measured on this split so far, this one among them.
+    ``read``: how many models were measured on this split so far, this one among them. ``training_known``: whether the root has the
+    trainings behind the model; of another model nobody knows here whether it was trained on these queries.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +64,7 @@ class Evaluated(BaseModel):
     queries: int
     measures: dict[str, dict[str, float]]
     read: int
+    training_known: bool
     slices: tuple[dict[str, Any], ...] = ()  # means by slice of the queries
 
 
@@ -93,6 +98,7 @@ def train(
     table, mining = stored_table(storage, record), stored_settings(record)
     _check_encoder(mining, settings)
     recipe = Recipe.model_validate(selection.recipe_settings)
+    base = query_spec(mining.model, storage).weights
     if earlier is None:
         earlier = earlier_selections(storage, record, mining, selection.recipe) if settings.earlier else ()
     manifest = train_retriever(
@@ -105,6 +111,7 @@ def train(
         recipe.stages,
         [_mined(storage, *each) for each in earlier],
         table.document_vectors,
+        Behind(lists_behind(storage, record.dataset, base), uses(card_text(storage, mining.model.path))),
     )
     (part,) = manifest.parts
     if target is not None:
@@ -115,7 +122,7 @@ def train(
         recipe=selection.recipe,
         selection_id=selection.selection_id,
         train=StageRef(stage=manifest.stage, key=manifest.key),
-        base=query_spec(mining.model, storage).weights,
+        base=base,
         model=part_digest(part),
         path=reference(part),
         facts={name: value for name, value in part.meta.items() if name != "losses"},
@@ -146,13 +153,16 @@ def evaluate_checkpoint(
         truth: query_id, doc_id, relevance in the place of the dataset's own labels.
 
     Raises:
-        UsageError: the split is test, another model was measured on it before, and ``settings.reread_test`` is not set.
+        UsageError: the split is test, another model was measured on it before, and ``settings.reread_test`` is not set; or the
+            checkpoint was trained on queries of the split, whatever split they were of then.
         InputError: the split has no query with a positive.
     """
     storage = context.storage
     mining, table = stored_settings(record), stored_table(storage, record)
     chosen = mining.model.model_copy(update={"path": as_reference(storage, model), "revision": None}) if model else mining.model
     weights = query_spec(chosen, storage).weights
+    models = encoders(mining.model_copy(update={"model": chosen}), storage)
+    training_known = check_unseen(storage, record.dataset, table.queries, settings.split, models)
     check_test_unread(storage, record.dataset, settings, weights)
     documents = embed_documents(context, mining.document_model or chosen, record.dataset, table.documents)
     queries = embed_queries(context, chosen, record.dataset, table.queries)
@@ -189,6 +199,7 @@ def evaluate_checkpoint(
         queries=evaluated.queries,
         measures=evaluated.measures,
         read=len(models_measured(storage, record.dataset, settings.split)),
+        training_known=training_known,
         slices=tuple(read_table(storage, manifest.parts[0].file("slices.parquet")).to_pylist()),
     )
 

@@ -27,8 +27,8 @@ from tasks.models.location import check_weight_names
 from tasks.runner.runner import Progress
 from tasks.store.manifest import read_stage
 from tasks.store.storage import Storage, open_storage
+from tasks.watch.alone import only_watcher
 from tasks.watch.checkpoint import Checkpoint, Stillness
-from tasks.watch.lease import Lease
 from tasks.watch.memory import Mined, add_mined, read_mined
 from tasks.watch.places import Changed, Place
 from tasks.watch.settings import WatchSettings
@@ -116,12 +116,12 @@ class Watcher:
             UsageError: a setting is wrong, or another watcher is at work.
             StorageError: the place or the root cannot be read at the first look; with ``once``, also what a round met.
         """
-        with Lease(self._storage, self._dataset) as lease:
+        with only_watcher(self._storage, self._dataset) as check:
             busy = self._turn(once)
             while not once:
                 if not busy:
                     time.sleep(self._options.poll)
-                lease.check()
+                check()
                 try:
                     busy = self._turn(once)
                 except UsageError:

@@ -56,12 +56,13 @@ def make_pool(name: str) -> None:
 def main() -> None:
     """Prepare all three."""
     from flows.deployed.deploying import deploy
+    from flows.deployed.place import environment_root
 
-    root, pool = os.environ["HARDMINE_ROOT"], os.environ.get("HARDMINE_POOL", "hardmine")
+    root, pool = environment_root(), os.environ.get("HARDMINE_POOL") or "hardmine"
     make_bucket(root)
     make_pool(pool)
     made = deploy(root, pool)
-    sys.stdout.write(f"root {root}, work pool {pool}, {len(made)} deployments\n")
+    sys.stdout.write(f"root {root or 'of each run'}, work pool {pool}, {len(made)} deployments\n")
 
 
 if __name__ == "__main__":

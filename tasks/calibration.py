@@ -12,6 +12,10 @@ from tasks.settings import Settings
 
 FILE = "calibration.json"
 
+#: what is said of the teacher's probabilities wherever they are shown, by what they were fitted on
+ON_LABELS = "fitted on labels, which are incomplete: no count"
+ON_REVIEW = "calibrated on the review"
+
 Source = Literal["review", "held-out labels, uncalibrated for counts"]
 Kind = Literal["platt", "isotonic"]
 Floats = NDArray[np.float64]

@@ -257,6 +257,7 @@ STALENESS = pa.schema(
         ("recipe", pa.string()),
         ("age", pa.int32()),  # trainings between the two checkpoints
         ("steps", pa.int64()),  # steps of those trainings; NULL: not known
+        ("trained_on", pa.bool_()),  # whether trainings behind the later checkpoint took this selection's rows; NULL: not known
         ("cohort", pa.string()),  # trained | control (queries never trained on) | difference (trained − control)
         ("measure", pa.string()),  # loss_share, rank_percentile, easy_share, overlap, retired …
         ("value", pa.float64()),  # mean over queries; a count for retired, newly_hard, gone

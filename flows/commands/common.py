@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,13 +42,17 @@ def read_judgements(qrels: Path | None, queries: Path | None, min_grade: int) ->
     return None if qrels is None else read_truth(qrels, queries, min_grade)
 
 
-def open_context(root: str, progress: Any) -> Any:
-    """Storage and progress; stages run in this process."""
+@contextmanager
+def open_context(root: str, progress: Any) -> Iterator[Any]:
+    """Storage and progress; stages run in this process. Meanwhile nothing under the root is cleared away."""
     from tasks.runner.inline import InlineExecutor
     from tasks.runner.runner import Context
+    from tasks.store.lease import at_work
     from tasks.store.storage import open_storage
 
-    return Context(open_storage(root), lambda: InlineExecutor(2), progress)
+    storage = open_storage(root)
+    with at_work(storage, Path(sys.argv[0]).name):
+        yield Context(storage, lambda: InlineExecutor(2), progress)
 
 
 def progress_listeners() -> Any:

@@ -16,6 +16,12 @@ app = typer.Typer()
 Qrels = Annotated[Path | None, typer.Option("--qrels", help="Exhaustive judgements: a pair that is not listed is not relevant.")]
 Measured = Annotated[Path | None, typer.Option("--queries", help="Ids of the queries that are measured, one a line.")]
 MinGrade = Annotated[int, typer.Option(help="The least grade that counts as relevant.")]
+Split = Annotated[
+    str,
+    typer.Option(
+        help="Queries to look at: a split, or all; by default those that may be trained on, as recipes are tuned on nothing else."
+    ),
+]
 
 
 @app.command(epilog="Example: hardmine compare cranfield/1 --recipes rocketqa,simans --qrels truth.tsv --plot leak.svg")
@@ -27,6 +33,7 @@ def compare(
     qrels: Qrels = None,
     queries: Measured = None,
     min_grade: MinGrade = 1,
+    split: Split = "",
     truncate: Annotated[bool, typer.Option(help="Also recipes that need a deeper round.")] = False,
     curves: Annotated[bool, typer.Option(help="Sweep each recipe over its own setting.")] = True,
     plot: Annotated[Path | None, typer.Option(help="Leak against hardness, as .svg or .png.")] = None,
@@ -47,9 +54,9 @@ def compare(
         truncate=truncate,
         sweep_queries=500 if curves else 0,
         num_negatives=num_negatives,
+        split=split,
     )
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         found = run(context, find_round(context.storage, round_name), request)
     written = plot_comparison(found, plot) if plot else None
     if as_json:
@@ -68,6 +75,7 @@ def advise(
     qrels: Qrels = None,
     queries: Measured = None,
     min_grade: MinGrade = 1,
+    split: Split = "",
     min_yield: Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of queries that must keep all their negatives.")] = 0.95,
     plot: Annotated[Path | None, typer.Option(help="The yield curves, as .svg or .png.")] = None,
     num_negatives: Annotated[int | None, typer.Option(min=1, help="Negatives a query; by default the round's.")] = None,
@@ -75,24 +83,29 @@ def advise(
     as_json: AsJson = False,
 ) -> None:
     """Which threshold gives which rate of false negatives, and how many negatives it leaves."""
-    from flows.compare import AdviceRequest, find_threshold
+    from flows.advising import AdviceRequest, find_threshold
     from flows.comparison import print_advice
     from flows.stored import find_round
 
     request = AdviceRequest(
-        rate=rate, columns=column or (), truth=read_judgements(qrels, queries, min_grade), min_yield=min_yield, num_negatives=num_negatives
+        rate=rate,
+        columns=column or (),
+        truth=read_judgements(qrels, queries, min_grade),
+        min_yield=min_yield,
+        num_negatives=num_negatives,
+        split=split,
     )
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
-        lines, advice = find_threshold(context, find_round(context.storage, round_name), request)
+    with progress_listeners() as progress, open_context(root, progress) as context:
+        lines, advice, looked = find_threshold(context, find_round(context.storage, round_name), request)
     if plot:
         from tasks.compare.plot import yield_curves
 
         yield_curves(lines, plot, chosen={one.column: one.threshold for one in advice if one.threshold is not None})
     if as_json:
-        print_json({"curves": [line.model_dump(mode="json") for line in lines], "advice": [one.model_dump(mode="json") for one in advice]})
+        told = {"curves": [line.model_dump(mode="json") for line in lines], "advice": [one.model_dump(mode="json") for one in advice]}
+        print_json({**told, "queries": looked.words, "notes": list(looked.notes)})
     else:
-        print_advice(out, lines, advice)
+        print_advice(out, lines, advice, looked)
 
 
 @app.command(epilog="Example: hardmine report cranfield/1 --out report.html")
@@ -103,6 +116,7 @@ def report(
     qrels: Qrels = None,
     queries: Measured = None,
     min_grade: MinGrade = 1,
+    split: Split = "",
     curves: Annotated[bool, typer.Option(help="Sweep each recipe over its own setting.")] = True,
     root: Root = "./mining",
     as_json: AsJson = False,
@@ -114,9 +128,8 @@ def report(
 
     truth = read_judgements(qrels, queries, min_grade)
     wanted = load_recipe_list(recipes) if recipes else []
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
-        written = write(context, find_round(context.storage, round_name), target, wanted, truth, 500 if curves else 0)
+    with progress_listeners() as progress, open_context(root, progress) as context:
+        written = write(context, find_round(context.storage, round_name), target, wanted, truth, 500 if curves else 0, split)
     if as_json:
         print_json({"report": str(written)})
     else:

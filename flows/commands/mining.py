@@ -40,8 +40,8 @@ def ingest(
     from flows.round import prepare_dataset
 
     loaded = load(settings, overrides)
-    with progress_listeners() as progress:
-        dataset = prepare_dataset(open_context(loaded.root, progress), loaded)
+    with progress_listeners() as progress, open_context(loaded.root, progress) as context:
+        dataset = prepare_dataset(context, loaded)
     facts = {
         "dataset": dataset.name,
         "version": dataset.version,

@@ -31,8 +31,7 @@ def export(
     from tasks.truth.settings import SamplingSettings
 
     written: Literal["csv", "jsonl"] = "jsonl" if target.suffix == ".jsonl" else "csv"
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
         settings = ExportSettings(format=written, evidence=evidence)
         manifest = export_sample(context, record, recipe or [], target, SamplingSettings(budget=budget), settings, seed)
@@ -57,8 +56,8 @@ def import_(
     from flows.judgement import print_imported
     from flows.review import import_labels
 
-    with progress_listeners() as progress:
-        found = import_labels(open_context(root, progress), files)
+    with progress_listeners() as progress, open_context(root, progress) as context:
+        found = import_labels(context, files)
     if as_json:
         print_json(found.as_json())
     else:
@@ -89,8 +88,7 @@ def promote(
         raise UsageError("--number names a promotion to withdraw", "give --withdraw too")
     settings = settings_from(PromotionSettings, overrides or [])
     second = read_scores(scores) if scores else None
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
         withdrawn = withdraw(context, record, number) if take_back else []
         found = None if take_back else promote_round(context, record, settings, second, dry_run)

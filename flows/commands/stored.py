@@ -29,8 +29,7 @@ def select(
     from flows.stored import find_round
     from flows.summary import print_selection
 
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
         record, selected = select_again(context, record, load_recipe(recipe), num_negatives, formats or [], truncate)
     if as_json:
@@ -52,8 +51,7 @@ def export(
     from flows.again import export_round
     from flows.stored import find_round
 
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
         written = export_round(context, record, record.selection(selection), format_name, target)
     if as_json:
@@ -64,16 +62,22 @@ def export(
 
 @app.command(epilog="Example: hardmine rounds")
 def rounds(root: Root = "./mining", as_json: AsJson = False) -> None:
-    """List the rounds and their selections."""
+    """List the rounds and their selections, and the best checkpoint of each dataset's last loop."""
     from flows.summary import print_rounds
+    from tasks.audit.best import read_best
     from tasks.audit.records import list_rounds
     from tasks.store.storage import open_storage
 
-    records = list_rounds(open_storage(root))
+    storage = open_storage(root)
+    records = list_rounds(storage)
+    found = {name: read_best(storage, name) for name in dict.fromkeys(record.dataset for record in records)}
+    best = {name: one for name, one in found.items() if one is not None}
     if as_json:
-        print_json([record.model_dump(mode="json", exclude={"stages", "settings"}) for record in records])
+        held = [(record, best.get(record.dataset)) for record in records]
+        told = [(record.model_dump(mode="json", exclude={"stages", "settings"}), one) for record, one in held]
+        print_json([{**row, "best": one.model_dump(mode="json") if one else None} for row, one in told])
     else:
-        print_rounds(out, records)
+        print_rounds(out, records, list(best.values()))
 
 
 @app.command(epilog="Example: hardmine show 42 --round cranfield/1")

@@ -31,8 +31,7 @@ def train(
     from tasks.models.train_settings import TrainSettings
 
     settings = settings_from(TrainSettings, overrides or [])
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
         found = run(context, record, record.selection(selection), settings, target)
         build_audit(context.storage)
@@ -64,8 +63,7 @@ def evaluate(
     from tasks.evaluate.settings import EvaluateSettings
 
     settings = validate(EvaluateSettings, {"split": split, "reread_test": reread_test}, file="--split")
-    with progress_listeners() as progress:
-        context = open_context(root, progress)
+    with progress_listeners() as progress, open_context(root, progress) as context:
         truth = read_judgements(qrels, None, 1)
         record = find_round(context.storage, round_name)
         found = evaluate_checkpoint(context, record, model, settings, truth.pairs if truth else None)
@@ -77,6 +75,11 @@ def evaluate(
     for name, values in found.measures.items():
         table.add_row(name, f"{values['mean']:.4f}", f"{values['low']:.4f} – {values['high']:.4f}")
     out.print(table)
+    if not found.training_known:
+        out.print(
+            "[yellow]note[/yellow] no training of this model is recorded here: whether it was trained on these queries is not known",
+            highlight=False,
+        )
     if found.split.lower() == "test" and found.read > 1:
         out.print(
             f"[yellow]note[/yellow] {found.read} models were measured on test: who chooses among them by it reads too much into it",
@@ -96,8 +99,7 @@ def train_teacher(
     from tasks.audit.build import build_audit
 
     loaded = load(settings, overrides)
-    with progress_listeners() as progress:
-        context = open_context(loaded.root, progress)
+    with progress_listeners() as progress, open_context(loaded.root, progress) as context:
         found = teach(loaded, context, target)
         build_audit(context.storage)
     if as_json:

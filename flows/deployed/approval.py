@@ -9,6 +9,7 @@ from prefect import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from flows.rates import in_words
 from flows.selection import Selected
 from tasks.errors import HardmineError
 from tasks.select.recipe import Recipe
@@ -74,14 +75,25 @@ def ask(limit: float, wait_hours: int) -> Callable[[Selected, Again], Selected]:
         estimate = rate_of(selected.result.measures)
         if estimate is None or estimate[1] <= limit:
             return selected
-        by = estimate[0].replace("_", " ")
-        told = f"about {100 * estimate[1]:.1f} % of the negatives are relevant ({by}), the limit is {100 * limit:.1f} %"
+        told = told_rate(selected.result.measures, estimate, limit)
         kind = Decision if "calibrated_teacher" in selected.result.measures["estimates"] else PlainDecision
         asked = kind.with_initial_data(description=f"Recipe **{selected.result.recipe}**: {told}.\n\n{kind.__doc__}", decision="discard")
         answer = suspend_flow_run(wait_for_input=asked, timeout=wait_hours * 3600, key=f"approve-{selected.record.selection_id[:16]}")
         return decided(answer.decision, selected, again, limit, told)
 
     return approve
+
+
+def told_rate(measures: Mapping[str, Any], estimate: tuple[str, float], limit: float) -> str:
+    """Why it is asked: the rate, what says so, and the limit.
+
+    Args:
+        measures: of :class:`flows.results.SelectionResult`.
+        estimate: of :func:`rate_of`.
+        limit: that it is over.
+    """
+    words = in_words(estimate[0], bool(measures.get("calibration")))
+    return f"{words}: {100 * estimate[1]:.1f} %, the limit is {100 * limit:.1f} %"
 
 
 def decided(decision: str, selected: Selected, again: Again, limit: float, told: str) -> Selected:

@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import escape
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.rates import shown
 from flows.report import report
 from flows.results import MineResult, SelectionResult
 from flows.rounds import RoundsResult
@@ -24,14 +25,6 @@ from tasks.store.storage import Storage
 
 REPORTS_URL = "HARDMINE_REPORTS_URL"  # where the reports of the root HARDMINE_REPORTS_ROOT are served
 REPORTS_ROOT = "HARDMINE_REPORTS_ROOT"
-_WORDS = {
-    "review": "false negatives, by review",
-    "judged": "false negatives, judged",
-    "planted": "false negatives, by planted positives",
-    "calibrated_teacher": "false negatives, by the teacher",
-    "planted_survival": "planted positives that it would emit",
-    "planted_survival_weighted": "planted positives that it would emit, weighted",
-}
 _SWEEP = 200  # queries of the report's sweeps
 _REASONS = 8
 
@@ -95,7 +88,7 @@ def summary(storage: Storage, record: RoundRecord, result: MineResult) -> str:
         "computing": f"{seconds:,.1f} s",
     }
     lines = [f"## Round {result.round}, recipe {chosen.recipe}", "", *_table(("fact", "value"), facts.items()), ""]
-    lines += ["### False negatives", "", *_estimates(result.selections), ""]
+    lines += ["### False negatives", "", *estimates_lines(result.selections), ""]
     lines += [f"> {_plain(note)}\n" for note in result.notes]
     reasons = {REASONS.get(name, name.replace("_", " ")): count for name, count in list(chosen.reasons.items())[:_REASONS]}
     if reasons:
@@ -129,12 +122,13 @@ def link_report(context: Context, record: RoundRecord, beside: Sequence[str | di
     return place
 
 
-def _estimates(selections: Sequence[SelectionResult]) -> list[str]:
+def estimates_lines(selections: Sequence[SelectionResult]) -> list[str]:
+    """What is known of the selections' false negatives, as lines of Markdown."""
     rows = []
     for one in selections:
-        for name, (rate, low, high, pairs, _) in (one.measures.get("estimates") or {}).items():
+        for name, words in shown(one.measures).items():
+            rate, low, high, pairs, _ = one.measures["estimates"][name]
             if rate is not None:
-                words = _WORDS.get(name, name.replace("_", " "))
                 rows.append((one.recipe, words, f"{100 * rate:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %", f"{pairs:,}"))
     if not rows:
         return ["No estimate: there are no judgements, no teacher, no review and no planted positive."]

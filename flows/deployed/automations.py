@@ -12,8 +12,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 from flows.deployed.catalogue import TAG
-from flows.deployed.events import PUBLISHED, TRAINED
-from flows.staleness import EVENT
+from flows.deployed.events import PUBLISHED, STALE, TRAINED
 
 RETRIED = "hardmine: crashed runs are tried once more"
 _DATASETS = {"prefect.resource.id": "hardmine.dataset.*"}
@@ -29,7 +28,7 @@ def automations(deployments: Mapping[str, UUID]) -> list[AutomationCore]:
         AutomationCore(
             name="hardmine: stale negatives are mined again",
             description="The event hardmine.negatives.stale starts remine for its dataset.",
-            trigger=_on(EVENT),
+            trigger=_on(STALE),
             actions=[
                 RunDeployment(
                     deployment_id=deployments["remine"],

@@ -12,7 +12,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
-from flows.deployed import later, mining
+from flows.deployed import later, mining, teaching
 
 NIGHTLY = "0 2 * * *"
 TAG = "hardmine"
@@ -66,6 +66,7 @@ DEPLOYABLES = (
     Deployable(mining.mine, ("mining",), limit=4),
     Deployable(later.select, ("selecting",), limit=4),
     Deployable(later.train, ("training",), limit=1),
+    Deployable(teaching.train_teacher, ("training",), limit=1),
     Deployable(later.evaluate, ("training",), limit=2),
     Deployable(mining.remine, ("mining", "scheduled"), limit=1, cron=NIGHTLY),
     Deployable(later.report, ("reading",), limit=2),

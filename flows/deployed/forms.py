@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, WithJsonSchema
 
+from flows.settings import WORKER_PATIENCE
 from flows.settings import Format as TrainingFormat
 from tasks.corpus.settings import Format as SourceFormat
 from tasks.errors import UsageError
@@ -34,6 +35,13 @@ class Place(Settings):
     )
     workers: int = Field(
         0, ge=0, le=1024, description="Processes of a local cluster; 0: by cores and memory.", json_schema_extra={"position": 2}
+    )
+    worker_patience: int = Field(
+        WORKER_PATIENCE,
+        ge=1,
+        le=86_400,
+        description="Seconds to wait for a worker where the scheduler has none; then the run fails, and keeps what is finished.",
+        json_schema_extra={"position": 3},
     )
 
 

@@ -11,27 +11,31 @@ from prefect.states import Completed
 from pydantic import Field
 
 from flows.configuration import validate, with_recipe_files
-from flows.deployed.approval import Discarded, ask
+from flows.deployed.approval import Again, Discarded, ask
 from flows.deployed.artifacts import publish_artifacts, publish_loop
-from flows.deployed.events import emit_published, is_new
+from flows.deployed.events import owe_event, send_owed
 from flows.deployed.forms import Choice, Models, Place, Publishing, Source, further_values, merged
 from flows.deployed.occasion import next_settings, stale_share, why_mine
 from flows.deployed.place import place_of, rename, turn
 from flows.mine import cluster, mine_round
 from flows.progress import ArtifactProgress
-from flows.quickstart import quickstart_settings
+from flows.quickstart import DOCUMENTS, QUERIES, quickstart_settings
 from flows.results import MineResult
 from flows.rounds import RoundsResult, mine_rounds
+from flows.selection import Selected
 from flows.settings import MineSettings
 from flows.watch import earlier_teachers
-from tasks.audit.records import RoundRecord, list_rounds, read_round
+from tasks.audit.records import RoundRecord, read_round
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
+from tasks.store.lease import at_work
 from tasks.store.storage import open_storage
 
 Dataset = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 _MODELS, _CHOICE, _PUBLISHING, _PLACE = Models(), Choice(), Publishing(), Place()
 Share = Annotated[float, Field(ge=0, le=1)]
+Documents = Annotated[int, Field(ge=100, le=100_000)]
+Queries = Annotated[int, Field(ge=20, le=10_000)]
 
 
 def settings_of(source: Source, models: Models, choice: Choice, place: Place, further: str) -> MineSettings:
@@ -69,14 +73,16 @@ def mine(
 
 
 @flow(name="quickstart", flow_run_name="quickstart")
-def quickstart(place: Place = _PLACE) -> State[Any]:
+def quickstart(max_documents: Documents = DOCUMENTS, max_queries: Queries = QUERIES, place: Place = _PLACE) -> State[Any]:
     """Mine the docstrings of the installed Python packages: the whole pipeline on real text, in about six minutes.
 
     Args:
+        max_documents: Docstrings that are documents, at most.
+        max_queries: First paragraphs that are queries, at most.
         place: Where the run keeps everything, and where it computes.
     """
     where = place_of(place)
-    return mine_and_publish(quickstart_settings(where["root"]).model_copy(update=where), _PUBLISHING)
+    return mine_and_publish(quickstart_settings(where["root"], max_documents, max_queries).model_copy(update=where), _PUBLISHING)
 
 
 @flow(name="remine", flow_run_name="remine-{dataset}")
@@ -102,6 +108,7 @@ def remine(
     storage = open_storage(where["root"])
     read_round(storage, dataset)  # so that a name without rounds gets no limit
     with turn(dataset):  # what is decided on is still so when it is mined
+        send_owed(storage, dataset)
         record = read_round(storage, dataset)
         settings = next_settings(storage, record, retriever, where)
         share = stale_share(storage, record)
@@ -125,6 +132,7 @@ def mine_and_publish(settings: MineSettings, publishing: Publishing) -> State[An
         publishing: what happens with a round that is ready.
     """
     with turn(settings.dataset.name):
+        send_owed(open_storage(settings.root), settings.dataset.name)
         return _mine_in_turn(settings, publishing, "mine")
 
 
@@ -137,18 +145,22 @@ def _mine_in_turn(settings: MineSettings, publishing: Publishing, verb: str, tea
         verb: what the run's name begins with.
         teachers_of: an earlier round whose trained teachers score this one too.
     """
-    approve = ask(publishing.ask_above, publishing.wait_hours) if publishing.ask_above < 1 else None
-    with cluster(settings) as executor, ArtifactProgress() as progress:
-        context = Context(open_storage(settings.root), executor, progress)
+    asked = ask(publishing.ask_above, publishing.wait_hours) if publishing.ask_above < 1 else None
+    storage = open_storage(settings.root)
+    with ArtifactProgress() as progress, cluster(settings, progress) as executor, at_work(storage, verb):
+        context = Context(storage, executor, progress)
+
+        def approve(selected: Selected, again: Again) -> Selected:
+            chosen = asked(selected, again) if asked else selected
+            owe_event(storage, settings.dataset.name, chosen.record.selection_id, settings.trains)
+            return chosen
 
         def one(own: MineSettings, context: Context, first: RoundRecord | None) -> MineResult:
-            before = list_rounds(context.storage, own.dataset.name)
             result = mine_round(own, context, approve, first)
             rename(f"{verb}-{result.dataset}-r{result.number}")
+            send_owed(storage, result.dataset)
             record = read_round(context.storage, result.dataset, result.number)
             publish_artifacts(Context(context.storage, lambda: InlineExecutor(2), progress), record, result, publishing.report)
-            if is_new(before, result.candidate_set_id, result.selection_id):
-                emit_published(record, settings.root, trains=settings.trains)
             return result
 
         try:

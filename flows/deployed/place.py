@@ -18,8 +18,10 @@ from prefect.runtime import flow_run
 from flows.deployed.forms import Place
 from flows.mine import executors
 from flows.progress import ArtifactProgress
+from tasks.errors import UsageError
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
+from tasks.store.lease import at_work
 from tasks.store.storage import open_storage
 
 ROOT = "HARDMINE_ROOT"
@@ -28,9 +30,28 @@ _LEASE = 60.0  # seconds after which a dead run's place in the queue is free
 
 
 def root_of(place: Place) -> str:
-    """The run's root: absolute where it is a folder."""
-    root = place.root or os.environ.get(ROOT, "") or "./mining"
+    """The run's root: absolute where it is a folder.
+
+    Raises:
+        UsageError: the form names none, and HARDMINE_ROOT is there without a value.
+    """
+    root = place.root.strip() or environment_root() or "./mining"
     return root if "://" in root else str(Path(root).expanduser().resolve())
+
+
+def environment_root() -> str:
+    """What HARDMINE_ROOT says; empty where it is not set.
+
+    Raises:
+        UsageError: it is set to nothing, as where a deployment's own variable was not there; ./mining of a container would be gone with it.
+    """
+    root = os.environ.get(ROOT)
+    if root is not None and not root.strip():
+        raise UsageError(
+            f"{ROOT} is set, but empty, where the run works",
+            "set it to a folder or s3://bucket/prefix, unset it for ./mining, or fill in root",
+        )
+    return (root or "").strip()
 
 
 def cluster_of(place: Place) -> str:
@@ -39,8 +60,13 @@ def cluster_of(place: Place) -> str:
 
 
 def place_of(place: Place) -> dict[str, Any]:
-    """As ``root``, ``cluster`` and ``workers`` in run.yaml."""
-    return {"root": root_of(place), "cluster": cluster_of(place), "workers": place.workers or None}
+    """As in run.yaml."""
+    return {
+        "root": root_of(place),
+        "cluster": cluster_of(place),
+        "workers": place.workers or None,
+        "worker_patience": place.worker_patience,
+    }
 
 
 def limit_name(dataset: str) -> str:
@@ -72,9 +98,9 @@ def turn(dataset: str) -> Iterator[None]:
 @contextmanager
 def stages(place: Place) -> Iterator[Context]:
     """Storage and progress artifacts for a few stages: they run in this process, or on the cluster that is named."""
-    address = cluster_of(place)
-    with executors(address, None) as executor, ArtifactProgress() as progress:
-        yield Context(open_storage(root_of(place)), (lambda: InlineExecutor(2)) if address == "local" else executor, progress)
+    address, storage = cluster_of(place), open_storage(root_of(place))
+    with ArtifactProgress() as progress, executors(address, None, place.worker_patience, progress) as executor, at_work(storage, "stages"):
+        yield Context(storage, (lambda: InlineExecutor(2)) if address == "local" else executor, progress)
 
 
 def rename(name: str) -> None:

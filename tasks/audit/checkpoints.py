@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -9,8 +10,11 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.audit.records import StageRef
 from tasks.store.keys import digest
-from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
+from tasks.store.seal import find_record, put_record, read_record
 from tasks.store.storage import Storage
+
+READINGS = "readings/"  # pointers: models that were measured and are retired
 
 
 class _Record(BaseModel):
@@ -94,12 +98,12 @@ def publish_evaluation(storage: Storage, record: EvaluationRecord) -> Evaluation
 
 def read_trainings(storage: Storage, dataset: str) -> list[TrainingRecord]:
     """All trainings of a dataset, in the order in which they were recorded."""
-    return [TrainingRecord.model_validate_json(storage.read_bytes(name)) for name in _names(storage, dataset, "trained")]
+    return [read_record(storage, name, TrainingRecord) for name in _names(storage, dataset, "trained")]
 
 
 def read_evaluations(storage: Storage, dataset: str) -> list[EvaluationRecord]:
     """All evaluations of a dataset, in the order in which they were recorded."""
-    return [EvaluationRecord.model_validate_json(storage.read_bytes(name)) for name in _names(storage, dataset, "evaluated")]
+    return [read_record(storage, name, EvaluationRecord) for name in _names(storage, dataset, "evaluated")]
 
 
 def checkpoint_manifests(storage: Storage, dataset: str) -> list[str]:
@@ -107,12 +111,58 @@ def checkpoint_manifests(storage: Storage, dataset: str) -> list[str]:
     return [*_names(storage, dataset, "trained"), *_names(storage, dataset, "evaluated")]
 
 
-def models_measured(storage: Storage, dataset: str, split: str) -> tuple[str, ...]:
-    """Fingerprints of the models that were measured on a split, in the order of their first time.
+def records_of(storage: Storage, dataset: str, models: Collection[str]) -> set[str]:
+    """Names of the records of some models' own trainings and evaluations; a training that began with one of them is none."""
+    trained = {name for name in _names(storage, dataset, "trained") if read_record(storage, name, TrainingRecord).model in models}
+    return trained | {
+        name for name in _names(storage, dataset, "evaluated") if read_record(storage, name, EvaluationRecord).model in models
+    }
 
-    A split that chooses among many says too much good of the chosen one.
+
+def rebuild_checkpoints(storage: Storage, dataset: str) -> None:
+    """Make a dataset's pointer anew from its records, by their times."""
+    content = {}
+    kinds: dict[str, type[TrainingRecord] | type[EvaluationRecord]] = {"trained": TrainingRecord, "evaluated": EvaluationRecord}
+    for kind, record in kinds.items():
+        names = [name for name in storage.list_names(f"manifests/checkpoints/{dataset}/") if name.rpartition("/")[2].startswith(kind)]
+        dated = [(found.created, name) for name in names if (found := find_record(storage, name, record)) is not None]
+        content[kind] = [name for _, name in sorted(dated)]
+    rebuild_pointer(storage, f"checkpoints/{dataset}", content)
+
+
+def models_measured(storage: Storage, dataset: str, split: str) -> tuple[str, ...]:
+    """Fingerprints of the models that were measured on a split, in the order of their first time; retired ones too.
+
+    A split that chooses among many says too much good of the chosen one. The same model measured again, by other judgements too, is no
+    further one: there is nothing to choose.
     """
-    return tuple(dict.fromkeys(one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower()))
+    there = (one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower())
+    return tuple(dict.fromkeys([*forgotten_models(storage, dataset).get(split.lower(), []), *there]))
+
+
+def forgotten_models(storage: Storage, dataset: str) -> dict[str, list[str]]:
+    """By split, in lower case, the models whose evaluations were retired: that they were measured stays known."""
+    return dict(read_pointer(storage, f"{READINGS}{dataset}") or {})
+
+
+def keep_readings(storage: Storage, dataset: str, retired: Collection[str]) -> None:
+    """Note which models were measured on which split, before records of theirs go.
+
+    Args:
+        storage: the root.
+        dataset: name.
+        retired: names of the records.
+    """
+    gone = [read_record(storage, name, EvaluationRecord) for name in _names(storage, dataset, "evaluated") if name in retired]
+
+    def change(present: dict[str, Any] | None) -> dict[str, Any]:
+        found: dict[str, list[str]] = dict(present or {})
+        for one in gone:
+            found[one.split.lower()] = list(dict.fromkeys([*found.get(one.split.lower(), []), one.model]))
+        return found
+
+    if gone:
+        update_pointer(storage, f"{READINGS}{dataset}", change)
 
 
 def recorded_datasets(storage: Storage) -> list[str]:
@@ -123,7 +173,7 @@ def recorded_datasets(storage: Storage) -> list[str]:
 def _publish(storage: Storage, kind: str, record: Record) -> Record:
     dated = record.model_copy(update={"created": datetime.now(UTC).isoformat("T", "seconds")})
     name = f"manifests/checkpoints/{dated.dataset}/{kind}-{digest(dated.model_dump(mode='json'))[:16]}.json"
-    storage.put_bytes(name, dated.model_dump_json(indent=1).encode())
+    put_record(storage, name, dated)
 
     def change(present: dict[str, Any] | None) -> dict[str, Any]:
         names: dict[str, Any] = dict(present or {})

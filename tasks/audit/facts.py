@@ -47,6 +47,20 @@ STAGES = pa.schema(
 )
 
 
+OUTLAYS = pa.schema(
+    [
+        *ROUND,
+        ("stage", pa.string()),
+        ("planned_seconds", pa.float64()),
+        ("seconds", pa.float64()),
+        ("planned_calls", pa.int64()),
+        ("model_calls", pa.int64()),
+        ("planned_bytes", pa.int64()),
+        ("bytes", pa.int64()),
+    ]
+)
+
+
 def stage_refs(record: RoundRecord) -> list[StageRef]:
     """All stages of a round: the round's own, and each selection's features, selecting, writing and measuring."""
     own: list[StageRef] = [*record.roles.values(), *([record.staleness] if record.staleness else [])]
@@ -127,3 +141,8 @@ def stage_rows(rounds: Sequence[RoundRecord], manifests: Manifests) -> list[dict
                     }
                 )
     return rows
+
+
+def outlay_rows(rounds: Sequence[RoundRecord]) -> list[dict[str, Any]]:
+    """One row for each stage of each round that was planned, in :data:`OUTLAYS`' columns."""
+    return [{"dataset": record.dataset, "round": record.number, **one.model_dump()} for record in rounds for one in record.outlays]

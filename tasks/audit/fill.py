@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks import schema
-from tasks.audit.facts import ROUND, ROUNDS, STAGES, count_rows, read_manifests, round_rows, stage_rows
+from tasks.audit.facts import OUTLAYS, ROUND, ROUNDS, STAGES, count_rows, outlay_rows, read_manifests, round_rows, stage_rows
 from tasks.audit.measured import fill_measured
 from tasks.audit.records import RoundRecord, SelectionRecord
 from tasks.audit.source import Files, create, files_of
@@ -42,6 +42,7 @@ def fill(database: DuckDBPyConnection, storage: Storage, rounds: Sequence[RoundR
     here = {(record.dataset, record.number, chosen.selection_id) for record, chosen in pairs}
     create(database, "rounds", ROUNDS, rows=round_rows(rounds, manifests, here, share))
     create(database, "stages", STAGES, rows=stage_rows(rounds, manifests))
+    create(database, "outlays", OUTLAYS, rows=outlay_rows(rounds))
     decisions = [_files(storage, record, manifests[chosen.select], "decisions.parquet") for record, chosen in pairs]
     rows = [_files(storage, record, manifests[chosen.select], "rows.parquet") for record, chosen in pairs]
     mined = {(record.dataset, record.number): record for record, _ in pairs}.values()
@@ -90,6 +91,7 @@ def _fill_exact(
 
 def _comment(database: DuckDBPyConnection) -> None:
     columns = database.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY ALL").fetchall()
+    database.begin()  # each comment alone would be written through to the file
     for table in sorted({table for table, _ in columns}):
         kind = "VIEW" if table in VIEWS else "TABLE"
         database.execute(f"COMMENT ON {kind} {quote_identifier(table)} IS {quote_literal(TABLES[table])}")
@@ -98,6 +100,7 @@ def _comment(database: DuckDBPyConnection) -> None:
         database.execute(f"COMMENT ON COLUMN {name} IS {quote_literal(column_comment(column, table))}")
     for name, (_, comment) in MACROS.items():
         database.execute(f"COMMENT ON MACRO TABLE {name} IS {quote_literal(comment)}")
+    database.commit()
 
 
 def _there(storage: Storage, record: RoundRecord, selection: SelectionRecord) -> bool:

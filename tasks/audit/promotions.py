@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 from tasks.schema import PROMOTIONS
 from tasks.sql import run
 from tasks.store.keys import digest
-from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
+from tasks.store.seal import find_record, put_record, read_record
 from tasks.store.storage import Storage, checked_copy
 from tasks.store.tables import keep_table
 
@@ -119,6 +120,13 @@ def promoted_pairs(storage: Storage, record: PromotionRecord) -> pa.Table:
         return file.read()
 
 
+def rebuild_promotions(storage: Storage, dataset: str) -> None:
+    """Make a dataset's pointer anew from its records: of each promotion the withdrawn one, where there is one."""
+    found = [(name, find_record(storage, name, PromotionRecord)) for name in storage.list_names(f"manifests/promotions/{dataset}/")]
+    records = sorted((one.number, bool(one.withdrawn), name) for name, one in found if one is not None)
+    rebuild_pointer(storage, f"promotions/{dataset}", {"records": list({number: name for number, _, name in records}.values())})
+
+
 def standing_pairs(storage: Storage, dataset: str) -> pa.Table:
     """query_id, doc_id of all promotions that were not withdrawn, each pair once, sorted."""
     tables = [promoted_pairs(storage, record) for record in read_promotions(storage, dataset) if not record.withdrawn]
@@ -133,7 +141,7 @@ def _update(storage: Storage, dataset: str, change: Callable[[list[PromotionReco
             if place < len(records) and record == records[place]:
                 continue
             name = f"manifests/promotions/{dataset}/{record.number}-{digest(record.model_dump(mode='json'))[:16]}.json"
-            storage.put_bytes(name, record.model_dump_json(indent=1).encode())
+            put_record(storage, name, record)
             names[place : place + 1] = [name]
         return {"records": names}
 
@@ -141,7 +149,7 @@ def _update(storage: Storage, dataset: str, change: Callable[[list[PromotionReco
 
 
 def _read(storage: Storage, name: str) -> PromotionRecord:
-    return PromotionRecord.model_validate_json(storage.read_bytes(name))
+    return read_record(storage, name, PromotionRecord)
 
 
 def _now() -> str:

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.errors import UsageError, nearest
 from tasks.store.keys import digest
-from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
+from tasks.store.seal import find_record, put_record, read_record
 from tasks.store.storage import Storage
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -51,6 +52,21 @@ class SelectionRecord(_Record):
     features: dict[str, StageRef] = {}  # the feature stages that the recipe read, by name
 
 
+class Outlay(_Record):
+    """What one stage was planned to take and took, in the run that made a round; ``None``: it was not planned.
+
+    ``seconds``: of computing, summed over partitions; 0 where it was cached.
+    """
+
+    stage: str
+    planned_seconds: float | None
+    seconds: float
+    planned_calls: int | None
+    model_calls: int
+    planned_bytes: int | None
+    bytes: int
+
+
 class RoundRecord(_Record):
     """One round. ``number`` 0: not published yet. ``selection_id``: the selection that was published last."""
 
@@ -63,6 +79,7 @@ class RoundRecord(_Record):
     stages: tuple[StageRef, ...]
     settings: dict[str, Any] = {}
     roles: dict[str, StageRef] = {}  # documents, queries, document_vectors, query_vectors, scored: what selections read; calibrate
+    outlays: tuple[Outlay, ...] = ()  # planned and actual, of the run that made it, where there was a plan
     staleness: StageRef | None = None  # stage staleness-summary: what this round's checkpoint makes of earlier rounds' negatives
 
     def selection(self, selection_id: str | None = None) -> SelectionRecord:
@@ -124,7 +141,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
             merged = record.model_copy(update={"number": max(map(int, rounds), default=0) + 1})
         content = merged.model_dump(mode="json")
         name = f"manifests/rounds/{record.dataset}/{merged.number}-{digest(content)[:16]}.json"
-        storage.put_bytes(name, merged.model_dump_json(indent=1).encode())
+        put_record(storage, name, merged)
         rounds[str(merged.number)] = {"manifest": name, "candidate_set_id": merged.candidate_set_id}
         published[:] = [merged]
         return {"latest": max(map(int, rounds)), "rounds": rounds}
@@ -135,6 +152,30 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
     move_latest(storage, record.dataset, published[0].number)
     return published[0]
+
+
+def rebuild_rounds(storage: Storage, dataset: str) -> int:
+    """Make a dataset's pointer anew from the records of its rounds: of each round the one with most selections, for records only grow.
+
+    Returns:
+        How many rounds it names.
+    """
+    best: dict[int, tuple[int, str, RoundRecord]] = {}
+    for name in storage.list_names(f"manifests/rounds/{dataset}/"):
+        record = find_record(storage, name, RoundRecord)
+        if record is not None:
+            size = len(record.stages) + sum(1 + len(one.shards) for one in record.selections)
+            best[record.number] = max(best.get(record.number, (0, "", record)), (size, name, record), key=lambda one: one[:2])
+    rounds = {str(number): {"manifest": name, "candidate_set_id": one.candidate_set_id} for number, (_, name, one) in best.items()}
+    if rounds:
+        rebuild_pointer(storage, f"rounds/{dataset}", {"latest": max(best), "rounds": rounds})
+    return len(rounds)
+
+
+def rebuild_datasets(storage: Storage) -> None:
+    """Make the list of datasets anew from the records."""
+    names = sorted({name.split("/")[2] for name in storage.list_names("manifests/rounds/")})
+    rebuild_pointer(storage, "datasets", {"names": names})
 
 
 def read_round(storage: Storage, dataset: str | None = None, number: int | None = None) -> RoundRecord:
@@ -174,7 +215,7 @@ def dataset_names(storage: Storage) -> list[str]:
 
 
 def _read(storage: Storage, name: str) -> RoundRecord:
-    return RoundRecord.model_validate_json(storage.read_bytes(name))
+    return read_record(storage, name, RoundRecord)
 
 
 def _merge(old: RoundRecord, new: RoundRecord) -> RoundRecord:
@@ -189,6 +230,7 @@ def _merge(old: RoundRecord, new: RoundRecord) -> RoundRecord:
             "selections": tuple(selections.values()),
             "stages": _distinct([*old.stages, *new.stages]),
             "roles": {**old.roles, **new.roles},
+            "outlays": old.outlays or new.outlays,
             "staleness": new.staleness or old.staleness,
         }
     )

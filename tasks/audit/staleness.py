@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STALENESS = pa.schema([("dataset", pa.string()), ("under_round", pa.int32()), *schema.STALENESS])
 
 _FILE = "summary.parquet"
-_KEYS = "dataset, from_round, under_round, selection_id, recipe, age, steps"
+_KEYS = "dataset, from_round, under_round, selection_id, recipe, age, steps, trained_on"
 
 
 def fill_staleness(database: DuckDBPyConnection, storage: Storage, rounds: Sequence[RoundRecord]) -> None:
@@ -53,12 +53,17 @@ _MEMORISED = """(1 - loss_share / nullif(loss_share_at_first, 0)) - (1 - loss_sh
 
 _BY_ROUND = f"""
 SELECT *, 1 - loss_share / nullif(loss_share_at_first, 0) AS lost,
-  1 - loss_share_control / nullif(loss_share_control_at_first, 0) AS lost_control, {_MEMORISED} AS memorised
+  1 - loss_share_control / nullif(loss_share_control_at_first, 0) AS lost_control,
+  CASE WHEN trained_on IS NOT FALSE THEN {_MEMORISED} END AS memorised,
+  easy_share - easy_share_at_first AS became_easy, easy_share_control - easy_share_control_at_first AS became_easy_control,
+  agreement_floor - overlap AS overlap_less_floor, agreement_floor - rank_biased_overlap AS rank_biased_overlap_less_floor
 FROM (
   SELECT {_KEYS},
     {_both("loss_share", "loss_share")}, {_cell("loss_share", "at_first", "trained")} AS loss_share_at_first,
     {_cell("loss_share", "at_first", "control")} AS loss_share_control_at_first,
     {_both("rank_percentile", "rank_percentile")}, {_both("easy_share", "easy_share")},
+    {_cell("easy_share", "at_first", "trained")} AS easy_share_at_first,
+    {_cell("easy_share", "at_first", "control")} AS easy_share_control_at_first,
     {_both("legacy_easy_share", "legacy_easy_share")}, {_both("teacher_agreement", "teacher_agreement")},
     {_both("overlap", "overlap")}, {_both("rank_biased_overlap", "rank_biased_overlap")},
     max(agreement_floor) AS agreement_floor,
@@ -110,6 +115,7 @@ STALENESS_COLUMNS = {
     "under_round": "Later round whose checkpoint looks at them.",
     "age": "Trainings between the two rounds' checkpoints.",
     "steps": "Training steps between the two checkpoints; NULL: not known.",
+    "trained_on": "Whether a training behind the later checkpoint took this selection's rows; NULL: not known.",
     "cohort": "trained: queries that checkpoints are trained on; control: never trained on; difference: trained less control.",
     "measure": "loss_share: softmax mass of a training row's negatives, the gradient that is left. rank, rank_percentile: among all "
     "documents; percentiles from 0 (nearest) to 100. easy_share: below the positive by more than the margin. legacy_easy_share: "
@@ -123,9 +129,16 @@ STALENESS_COLUMNS = {
     "loss_share_control_at_first": "The control's loss share under the earlier round's own checkpoint.",
     "lost": "Share of the loss share at first that is lost.",
     "lost_control": "Share of the control's loss share at first that is lost.",
-    "memorised": "lost − lost_control: what training on these very queries took besides making the model better.",
+    "memorised": "lost − lost_control: what training on these very queries took besides making the model better; NULL: these rows were not "
+    "trained on.",
     "rank_percentile": "Mean percentile of the negatives' present ranks among all documents: 0 nearest, 100 farthest.",
     "easy_share": "Share of the negatives that are below their positive by more than the margin.",
+    "easy_share_at_first": "The easy share under the earlier round's own checkpoint: what was easy when it was mined.",
+    "easy_share_control_at_first": "The control's easy share under the earlier round's own checkpoint.",
+    "became_easy": "easy_share − easy_share_at_first: the share that became easy, less what became hard again.",
+    "became_easy_control": "The same of queries that no checkpoint was trained on.",
+    "overlap_less_floor": "agreement_floor − overlap: the change of the candidates that errors of the searches and seeds do not explain.",
+    "rank_biased_overlap_less_floor": "agreement_floor − rank_biased_overlap; for this measure the floor is a stand-in.",
     "legacy_easy_share": "Share of the negatives with a similarity under 0.3: a legacy figure, meaningless for anisotropic models.",
     "teacher_agreement": "Spearman's correlation of similarity and teacher's logit over a query's negatives, mean over queries.",
     "rank_biased_overlap": "Rank-biased overlap of both rounds' candidates.",

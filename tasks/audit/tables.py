@@ -6,10 +6,12 @@ import re
 
 from tasks.audit.staleness import STALENESS_COLUMNS, STALENESS_IN_TABLE, STALENESS_TABLES
 from tasks.audit.trained import CHECKPOINT_COLUMNS, CHECKPOINT_IN_TABLE, CHECKPOINT_TABLES
+from tasks.calibration import ON_LABELS
 
 TABLES = {
     "rounds": "One row for each selection of each round: what was mined, by which recipe, how much of it.",
     "stages": "One row for each stage of a round: what it wrote and what it cost.",
+    "outlays": "What each stage was planned to take and took, in the run that made a round; no rows where nothing was planned.",
     "candidates": "Query-document pairs of each round: rank and score from each source, the teacher's scores. Better is higher.",
     "decisions": "What each selection decided about each candidate, and every reason that applied.",
     "decision_counts": "Exact number of decisions of each kind, also where pairs were sampled.",
@@ -24,7 +26,8 @@ TABLES = {
     "review_check": "How many negatives the calibrated teacher expects to be relevant, beside how many reviewers found, by selection.",
     "suspect_zeros": "Documents that are labelled as not relevant and look relevant: some such labels are wrong.",
     "hardness": "Histograms of each selection: pairs of each kind by score.",
-    "suspected": "Negatives that are likely relevant, by selection; suspects(round, n) gives those in the training rows.",
+    "suspected": "Negatives in training files that are likely relevant, by selection: the first truth.suspects (200) of each; "
+    "suspects(round, n) gives them by round.",
     "slices": "Yield and hardness of each selection by slices of the queries.",
     "query_difficulty": "How each query's positives rank, and what negatives each selection gave it. Exact, also where pairs were sampled.",
     "hubs": "Of how many queries each document is a negative, by selection.",
@@ -55,13 +58,19 @@ COLUMNS = {
     "rows": "Rows in the stage's files.",
     "bytes": "Bytes in the stage's files.",
     "seconds": "Seconds of computing, summed over partitions.",
+    "planned_seconds": "Seconds of computing as they were planned; NULL: the stage was not.",
+    "planned_calls": "Inputs that a model was to be run on; NULL: not planned.",
+    "planned_bytes": "Bytes that were to be written; NULL: not planned.",
     "model_calls": "Inputs that a model was run on.",
     "cache_hits": "Inputs whose result was there already.",
     "reused": "Whether an earlier round had done this stage.",
-    "estimator": "What the rate rests on: planted_survival (no rate), planted, judged, review, calibrated_teacher; in_batch_pairs and "
-    "in_batch_rows are counted, …_estimated by similarity, …_at_most the most that labels allow.",
-    "slice": "What the queries are sliced by; all: not sliced. For in-batch rates: batch_size.",
-    "value_of_slice": "Which slice; empty for all.",
+    "estimator": "What the rate rests on: planted_survival, planted_survival_weighted (no rates), planted, judged, review, review_design "
+    "(the sample alone, without the teacher's help), calibrated_teacher; in_batch_pairs and "
+    "in_batch_rows are counted, …_estimated by similarity on a review, …_by_labels as if labels were a random draw.",
+    "slice": "What the queries are sliced by; all: not sliced. For in-batch rates: batch_size. Of planted_survival also rank × score: "
+    "strata of planted pairs by dense rank and the teacher's score, as the weighted survival has them.",
+    "value_of_slice": "Which slice; empty for all. Of rank × score as in 'rank ≤ 2, score ≥ 0.8'; of more than two that were merged, the "
+    "first … the last.",
     "rate": "Share of negatives (in_batch_rows…: of rows) that are relevant; survival: share of planted positives that would be emitted.",
     "low": "Lower end of the interval.",
     "high": "Upper end of the interval.",
@@ -83,7 +92,8 @@ COLUMNS = {
     "verdict": "Whether the teacher can tell relevant from not: can tell, cannot tell, unknown, too few labels.",
     "score": "The column whose values are binned.",
     "kind": "positive, negative, rejected, suspect (rejected as likely relevant) or planted.",
-    "probability": "Estimated probability that the document is relevant; NULL: the basis gives none.",
+    "probability": "Probability that the document is relevant, by the basis; NULL: it gives none. Of the basis calibrated: by the teacher, "
+    f"{ON_LABELS}.",
     "basis": "What the pair is suspected for: review, calibrated, label_evidence, teacher, dense ratio.",
     "suspicion": "The basis' own value: higher is more suspicious; values of different bases do not compare.",
     "place": "Place in the selection's list, the most suspicious first.",
@@ -121,7 +131,7 @@ COLUMNS = {
     "positive_similarity": "Largest cosine with a positive under a fixed encoder, where the round has one.",
     "teacher_logit": "The teacher's raw score; NULL: not scored.",
     "teacher_sigmoid": "Sigmoid of the logit, which published thresholds (0.1, 0.9) mean.",
-    "teacher_calibrated": "Estimated probability that the document is relevant.",
+    "teacher_calibrated": f"The teacher's score as a probability that the document is relevant, {ON_LABELS}.",
     "positive_id": "The positive of the row; in decisions NULL unless the recipe decides for each positive apart.",
     "decision": "negative, positive, pseudo_positive, rejected, not_drawn or unscored.",
     "reason": "The first of reasons.",
@@ -151,6 +161,11 @@ _PATTERNS = (
 
 # Columns that mean something else in one table.
 _IN_TABLE = {
+    ("outlays", "seconds"): "Seconds of computing in that run, summed over partitions; 0: it was cached.",
+    ("outlays", "bytes"): "Bytes written in that run.",
+    ("rejections", "reason"): "Why candidates were rejected: one of the reasons that applied.",
+    ("rejections_by_reason", "reason"): "Why candidates were rejected: one of the reasons that applied.",
+    ("rejected_input", "reason"): "Why the line was set aside.",
     ("yield", "queries"): "Queries that have training rows.",
     ("yield", "share"): "Share of the queries that are served.",
     ("rejections_by_reason", "share"): "Share of the selection's rejections, by first reason.",

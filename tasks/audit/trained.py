@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.audit.checkpoints import EvaluationRecord, read_evaluations, read_trainings, recorded_datasets
+from tasks.audit.checkpoints import EvaluationRecord, forgotten_models, read_evaluations, read_trainings, recorded_datasets
 from tasks.audit.records import RoundRecord
-from tasks.audit.source import create
+from tasks.audit.source import Files, create, parts_with
+from tasks.store.manifest import read_stage
 from tasks.store.storage import Storage
+from tasks.store.tables import local_file
 
 if TYPE_CHECKING:
     from tasks.sql import DuckDBPyConnection
 
 CHECKPOINT_TABLES = {
     "checkpoints": "What was trained on which round: retrievers and teachers, with what it cost.",
+    "metric_slices": "The same of retrievers on slices of the held-out queries, as far as the evaluations' files are there.",
     "metrics": "How each checkpoint and each teacher ranks held-out queries: one row a measure, with its interval over queries.",
 }
 CHECKPOINT_COLUMNS = {
@@ -40,9 +43,10 @@ CHECKPOINT_IN_TABLE = {
     ("metrics", "low"): "Lower end of the interval over queries.",
     ("metrics", "high"): "Upper end of the interval over queries.",
     ("metrics", "queries"): "Queries that were measured on.",
-    ("metrics", "read"): "Models that had been measured on this split by then, this one among them.",
+    ("metrics", "read"): "Models that had been measured on this split by then, this one among them, and those that are retired.",
     ("metrics", "created"): "When it was recorded (UTC).",
 }
+CHECKPOINT_IN_TABLE |= {("metric_slices", name): CHECKPOINT_IN_TABLE["metrics", name] for name in ("round", "kind", "value", "low", "high")}
 _CHECKPOINTS = pa.schema(
     [
         ("dataset", pa.string()),
@@ -66,25 +70,46 @@ _METRICS = pa.schema(
         ("created", pa.string()),
     ]
 )
+_METRIC_SLICES = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("round", pa.int32()),
+        *((name, pa.string()) for name in ("kind", "model", "split", "qrels", "slice", "value_of_slice", "measure")),
+        *((name, pa.float64()) for name in ("value", "low", "high")),
+        ("queries", pa.int64()),
+        ("small", pa.bool_()),
+    ]
+)
 
 
 def fill_checkpoints(database: DuckDBPyConnection, storage: Storage, rounds: Sequence[RoundRecord]) -> None:
-    """Create the tables ``checkpoints`` and ``metrics``."""
+    """Create the tables ``checkpoints``, ``metrics`` and ``metric_slices``."""
     datasets = sorted({*(record.dataset for record in rounds), *recorded_datasets(storage)})
     trained = [{**one.model_dump(), **one.facts} for name in datasets for one in read_trainings(storage, name)]
     create(database, "checkpoints", _CHECKPOINTS, rows=[{name: row.get(name) for name in _CHECKPOINTS.names} for row in trained])
+    evaluations = [one for name in datasets for one in read_evaluations(storage, name)]
+    sliced = [query for one in evaluations for query in _slices(storage, one)]
+    create(database, "metric_slices", _METRIC_SLICES, sliced, only=True)
     measured = [
         {**one.model_dump(exclude={"measures", "evaluate"}), "read": read, "measure": measure, **values, "value": values["mean"]}
         for name in datasets
-        for one, read in _counted(read_evaluations(storage, name))
+        for one, read in _counted(read_evaluations(storage, name), forgotten_models(storage, name))
         for measure, values in one.measures.items()
     ]
     create(database, "metrics", _METRICS, rows=[{name: row.get(name) for name in _METRICS.names} for row in measured])
 
 
-def _counted(evaluations: Sequence[EvaluationRecord]) -> list[tuple[EvaluationRecord, int]]:
-    """Each with the number of models that had been measured on its split by then."""
-    seen: dict[str, set[str]] = {}
+def _slices(storage: Storage, evaluation: EvaluationRecord) -> Iterator[str]:
+    """One SELECT where the evaluation's slices are there."""
+    found = read_stage(storage, evaluation.evaluate.stage, evaluation.evaluate.key)
+    facts = {name: getattr(evaluation, name) for name in ("dataset", "round", "kind", "model", "split", "qrels")}
+    for part in parts_with(found.parts if found is not None else (), "slices.parquet"):
+        yield f"SELECT * RENAME (mean AS value) FROM ({Files((str(local_file(storage, part.file('slices.parquet'))),), facts).sql()})"
+
+
+def _counted(evaluations: Sequence[EvaluationRecord], before: Mapping[str, Sequence[str]]) -> list[tuple[EvaluationRecord, int]]:
+    """Each with the number of models that had been measured on its split by then, those among them that are retired (``before``)."""
+    seen = {split: set(models) for split, models in before.items()}
     found = []
     for one in evaluations:
         models = seen.setdefault(one.split.lower(), set())

@@ -154,6 +154,7 @@ MACROS = {
     ),
     "suspects": (
         _SUSPECTS,
-        "The likeliest false negatives in the training rows of a round: suspects(1, 20) gives the first 20 of each dataset.",
+        "The likeliest false negatives in the training files of a round: suspects(1, 20) gives the first 20 of each dataset. Each "
+        "selection lists truth.suspects (200) of them, of queries that may be trained on.",
     ),
 }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from tasks.calibration import ON_LABELS
 from tasks.compare.results import Result
 from tasks.compare.yields import YieldCurve, YieldPoint
 
-_WORDS = {"truth": "measured", "calibrated": "estimated"}
+_WORDS = {"truth": "measured", "calibrated": f"by the teacher, {ON_LABELS}"}
 
 
 class Advice(Result):

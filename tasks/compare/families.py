@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tasks.calibration import ON_LABELS
 from tasks.compare.curves import Curve, CurvePoint
 from tasks.compare.figure import COLOURS, INK
 
@@ -15,7 +16,7 @@ Hardness = Literal["hardness", "fixed_hardness"]
 LEAK_WORDS: dict[Leak, str] = {
     "leak": "false negatives among the negatives (%)",
     "gradient_leak": "false negatives by gradient, Σ p·FN / Σ p (%)",
-    "estimated": "estimated false negatives (%)",
+    "estimated": f"false negatives by the teacher, {ON_LABELS} (%)",
 }
 HARDNESS_WORDS: dict[Hardness, str] = {
     "hardness": "hardness: mean similarity of the negatives",

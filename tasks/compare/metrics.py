@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.compare.intervals import Floats, bootstrap
+from tasks.compare.groups import query_clusters
 from tasks.compare.negatives import Training, training
 from tasks.compare.results import DrawLeak, Leak, Measures, Metrics, Rate, Spread
 from tasks.compare.settings import MeasureSettings
 from tasks.compare.statements import NUMBERS, numbers_sql, pairs_sql, service_sql
 from tasks.compare.truth import Truth
 from tasks.errors import InputError
+from tasks.intervals import Floats, proportion
 from tasks.sql import run
 
 SCORED_COLUMNS = ("query_id", "doc_id", *NUMBERS)
@@ -23,7 +24,14 @@ _Columns = dict[str, Floats]
 _Mask = npt.NDArray[np.bool_]
 
 
-def measure(selection: pa.Table, scored: pa.Table, truth: Truth | None, settings: MeasureSettings, rows: pa.Table | None = None) -> Metrics:
+def measure(
+    selection: pa.Table,
+    scored: pa.Table,
+    truth: Truth | None,
+    settings: MeasureSettings,
+    rows: pa.Table | None = None,
+    groups: pa.Table | None = None,
+) -> Metrics:
     """One recipe over the whole round.
 
     Args:
@@ -32,6 +40,7 @@ def measure(selection: pa.Table, scored: pa.Table, truth: Truth | None, settings
         truth: exhaustive judgements, or none.
         settings: see there.
         rows: training rows, where a recipe limits them.
+        groups: query_id, group (NULL: none): queries of one group are not independent; none: all are.
 
     Raises:
         InputError: no judged query has a training row.
@@ -39,7 +48,9 @@ def measure(selection: pa.Table, scored: pa.Table, truth: Truth | None, settings
     trained = training(selection, rows)
     tables = {"anchors": trained.anchors, "drawn": trained.drawn, "scored": _complete(scored), **_judgements(truth)}
     service = _columns(run(service_sql(settings), tables))
-    pairs = _columns(run(pairs_sql(settings), {**tables, "service": run(numbers_sql(), tables)}))
+    numbered = run(numbers_sql(), tables)
+    pairs = _columns(run(pairs_sql(settings), {**tables, "service": numbered}))
+    pairs["cluster"] = query_clusters(numbered, groups)[pairs["query_no"].astype(np.int64)].astype(np.float64)
     everything = np.ones(len(service["rows"]), dtype=np.bool_)
     found = _measures(service, pairs, everything, settings)
     if truth is None:
@@ -47,7 +58,7 @@ def measure(selection: pa.Table, scored: pa.Table, truth: Truth | None, settings
     judged = service["judged"] > 0
     if not judged.any():
         raise InputError("truth: none of its judged queries has a training row in this round", "give the qrels of this collection")
-    leak = _leak(_within(pairs, judged), judged, settings, _by_draw(trained, tables, settings))
+    leak = _leak(_within(pairs, judged), settings, _by_draw(trained, tables, settings))
     return Metrics(**found.model_dump(), judged=_measures(service, pairs, judged, settings), leak=leak)
 
 
@@ -114,46 +125,45 @@ def _measures(service: _Columns, pairs: _Columns, queries: _Mask, settings: Meas
         teacher_logit=_spread(drawn["teacher_logit"]),
         teacher_sigmoid=_spread(drawn["teacher_sigmoid"]),
         rank=_spread(drawn["dense_rank"]),
-        estimated=_rate(drawn, queries, likely, known * 1.0, settings),
-        weighted_estimated=_rate(drawn, queries, likely, known * drawn["weight"], settings),
+        estimated=_rate(drawn, likely, known * 1.0, settings),
+        weighted_estimated=_rate(drawn, likely, known * drawn["weight"], settings),
     )
 
 
-def _leak(pairs: _Columns, judged: _Mask, settings: MeasureSettings, by_draw: dict[str, DrawLeak]) -> Leak | None:
+def _leak(pairs: _Columns, settings: MeasureSettings, by_draw: dict[str, DrawLeak]) -> Leak | None:
     """Leak over the judged queries, or none without a negative."""
     negative = pairs["negative"]
     wrong = pairs["relevant"]
-    total = _rate(pairs, judged, wrong, negative, settings)
+    total = _rate(pairs, wrong, negative, settings)
     if total is None:
         return None
     return Leak(
         total=total,
-        chosen=_rate(pairs, judged, wrong, negative * (1 - pairs["backfill"]), settings),
-        backfill=_rate(pairs, judged, wrong, negative * pairs["backfill"], settings),
-        weighted=_rate(pairs, judged, wrong, negative * pairs["weight"], settings),
-        gradient=_rate(pairs, judged, wrong, negative * np.nan_to_num(pairs["mass"]), settings),
+        chosen=_rate(pairs, wrong, negative * (1 - pairs["backfill"]), settings),
+        backfill=_rate(pairs, wrong, negative * pairs["backfill"], settings),
+        weighted=_rate(pairs, wrong, negative * pairs["weight"], settings),
+        gradient=_rate(pairs, wrong, negative * np.nan_to_num(pairs["mass"]), settings),
         by_draw=by_draw,
     )
 
 
-def _rate(pairs: _Columns, queries: _Mask, values: Floats, weights: Floats, settings: MeasureSettings) -> Rate | None:
-    """Σ weight·value ÷ Σ weight with its interval over queries; none where all weights are 0.
+def _rate(pairs: _Columns, values: Floats, weights: Floats, settings: MeasureSettings) -> Rate | None:
+    """Σ weight·value ÷ Σ weight with its interval over groups of queries; none where all weights are 0.
+
+    Weighted pairs say as much as (Σ weight)² ÷ Σ weight² of equal weight (Kish 1965): the weights are scaled to that sum.
 
     Args:
-        pairs: with ``query_no``.
-        queries: which queries are meant; resampling is among them.
+        pairs: with ``query_no`` and ``cluster``.
         values: 0 … 1, one a pair.
         weights: not negative, one a pair.
-        settings: of the bootstrap.
+        settings: confidence.
     """
     if not (weights > 0).any():
         return None
-    number = pairs["query_no"].astype(np.int64)
-    top = np.bincount(number, weights=values * weights, minlength=len(queries))[queries]
-    bottom = np.bincount(number, weights=weights, minlength=len(queries))[queries]
-    low, high = bootstrap(top, bottom, settings.resamples, settings.confidence, settings.seed)
-    value = float(top.sum() / bottom.sum())
-    return Rate(value=value, low=float(low), high=float(high), pairs=int((weights > 0).sum()), queries=int((bottom > 0).sum()))
+    counted = weights * weights.sum() / (weights**2).sum()
+    found = proportion(values * counted, counted, pairs["cluster"].astype(np.int64), settings.confidence)
+    queries = len(np.unique(pairs["query_no"][weights > 0]))
+    return Rate(value=found.estimate, low=found.low, high=found.high, pairs=int((weights > 0).sum()), queries=queries)
 
 
 def _spread(values: Floats) -> Spread | None:

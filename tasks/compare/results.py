@@ -28,7 +28,7 @@ class Rate(Result):
     low: float
     high: float
     pairs: int = Field(description="Negatives that it is a share of.")
-    queries: int = Field(description="Queries that have one.")
+    queries: int = Field(description="Queries that have one; where a threshold is tried, groups of them.")
 
 
 class DrawLeak(Result):
@@ -65,7 +65,9 @@ class Measures(Result):
     teacher_logit: Spread | None
     teacher_sigmoid: Spread | None = Field(description="The teacher's own word, not a rate.")
     rank: Spread | None = Field(description="dense_rank.")
-    estimated: Rate | None = Field(description="Expected share of false negatives by the calibrated teacher; blind to its miscalibration.")
+    estimated: Rate | None = Field(
+        description="Mean probability by the teacher, fitted on labels, which are incomplete: no count of false negatives."
+    )
     weighted_estimated: Rate | None = Field(description="The same by training weight.")
 
 

@@ -18,9 +18,7 @@ class MeasureSettings(Settings):
     backfill: tuple[str, ...] = Field(("backfill",), description="Draws that only fill up what the recipe's own draws left.")
     temperature: float = Field(0.05, gt=0, description="τ of the softmax that weighs a leak by its gradient.")
     relevant_label: float = Field(0.0, description="A document drawn with a higher label is trained as relevant: no negative.")
-    resamples: int = Field(1000, ge=1, description="Of the bootstrap over queries.")
-    confidence: float = Field(0.95, gt=0, lt=1)
-    seed: int = Field(0, ge=0, description="Of the bootstrap.")
+    confidence: float = Field(0.95, gt=0, lt=1, description="Of the intervals.")
 
     @classmethod
     def of_recipe(cls, recipe: Mapping[str, Any], **more: Any) -> MeasureSettings:

@@ -77,7 +77,7 @@ _TERMINAL: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("leak", "leak", _percent),
     ("interval", "interval", str),
     ("leak_gradient", "gradient leak", _percent),
-    ("estimated", "estimated", _percent),
+    ("estimated", "teacher (no count)", _percent),
     ("similarity", "hardness", _three),
     ("similarity_std", "±", _three),
     ("fixed_similarity", "fixed encoder", _three),

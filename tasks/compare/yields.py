@@ -10,10 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from tasks.compare.intervals import CLUSTERS, Floats, bootstrap
+from tasks.bootstrap import CLUSTERS
+from tasks.compare.groups import query_clusters
 from tasks.compare.results import Rate, Result
 from tasks.compare.truth import Truth
 from tasks.errors import UsageError, nearest
+from tasks.intervals import Codes, Floats, proportion
 from tasks.settings import Settings
 from tasks.sql import quote_identifier, run
 
@@ -43,9 +45,7 @@ class YieldSettings(Settings):
     depth: int = Field(100, ge=1, description="Dense ranks that are looked at.")
     on_null: Literal["keep", "reject"] = Field("reject", description="A candidate without a value.")
     steps: int = Field(40, ge=2, le=1000, description="Thresholds, where none are given.")
-    resamples: int = Field(1000, ge=1, description="Of the bootstrap over queries.")
-    confidence: float = Field(0.95, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    confidence: float = Field(0.95, gt=0, lt=1, description="Of the intervals.")
 
 
 class YieldPoint(Result):
@@ -81,7 +81,12 @@ def measures(scored: pa.Table) -> list[str]:
 
 
 def yield_curve(
-    scored: pa.Table, column: str, settings: YieldSettings, thresholds: Sequence[float] | None = None, truth: Truth | None = None
+    scored: pa.Table,
+    column: str,
+    settings: YieldSettings,
+    thresholds: Sequence[float] | None = None,
+    truth: Truth | None = None,
+    groups: pa.Table | None = None,
 ) -> YieldCurve:
     """What each threshold of one column leaves.
 
@@ -94,6 +99,7 @@ def yield_curve(
         settings: see there.
         thresholds: to try; by default fixed ones for probabilities, else evenly spaced over the values.
         truth: exhaustive judgements, or none.
+        groups: query_id, group (NULL: none): queries of one group are not independent; none: all are.
 
     Raises:
         UsageError: there is no such column, or no candidate has a value in it.
@@ -104,7 +110,8 @@ def yield_curve(
     bins = np.searchsorted(grid.astype(np.float32), values, side="right")  # from this threshold on it is kept
     bins[np.isnan(values)] = 0 if settings.on_null == "keep" else len(grid)
     sampled = _numbers(queries["sampled"]) > 0
-    remaining, served, over, under = _tally(found, bins, len(grid), sampled, settings.num_negatives)
+    cluster = query_clusters(queries, groups) % CLUSTERS
+    remaining, served, over, under = _tally(found, bins, len(grid), sampled, cluster, settings.num_negatives)
     rates = _rates(over, under, settings)
     estimator: Estimator | None = None if not under.any() else "calibrated" if truth is None else "truth"
     points = (
@@ -190,7 +197,7 @@ def _grid(column: str, values: npt.NDArray[np.float32], steps: int, thresholds: 
 
 
 def _tally(
-    found: pa.Table, bins: npt.NDArray[np.int64], steps: int, sampled: npt.NDArray[np.bool_], wanted: int
+    found: pa.Table, bins: npt.NDArray[np.int64], steps: int, sampled: npt.NDArray[np.bool_], cluster: Codes, wanted: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """One pass over the candidates for all thresholds, in blocks of queries.
 
@@ -199,17 +206,17 @@ def _tally(
         bins: per candidate, the first threshold that keeps it.
         steps: how many thresholds.
         sampled: per query, whether it counts for the rate.
+        cluster: per query, its group; of very many, several are put together.
         wanted: negatives a query.
 
     Returns:
         (mean kept a query, share of queries that keep enough), shape (steps,); (Σ estimate, number with an estimate) among the first
-        ``wanted`` kept, shape (clusters, steps), a cluster being one sampled query or, of very many, several.
+        ``wanted`` kept, shape (clusters, steps).
     """
     query, place = (found[name].to_numpy().astype(np.int64) for name in ("query_no", "place"))
     estimate = _numbers(found["estimate"])
     queries, width = len(sampled), int(place.max(initial=0)) + 1
-    cluster = np.maximum(np.cumsum(sampled) - 1, 0) % CLUSTERS
-    over, under = np.zeros((2, max(min(int(sampled.sum()), CLUSTERS), 1), steps))
+    over, under = np.zeros((2, int(cluster.max(initial=0)) + 1, steps))
     kept_sum, served = np.zeros(steps), np.zeros(steps)
     size = max(1, _BLOCK // (width * steps))
     for start in range(0, queries, size):
@@ -229,14 +236,13 @@ def _tally(
 
 
 def _rates(over: Floats, under: Floats, settings: YieldSettings) -> list[Rate | None]:
-    low, high = bootstrap(over, under, settings.resamples, settings.confidence, settings.seed)
     rates: list[Rate | None] = []
-    for at, (top, bottom) in enumerate(zip(over.sum(axis=0), under.sum(axis=0), strict=True)):
-        if not bottom:
+    for top, bottom in zip(over.T, under.T, strict=True):
+        if not bottom.any():
             rates.append(None)
             continue
-        queries = int((under[:, at] > 0).sum())
-        rates.append(Rate(value=float(top / bottom), low=float(low[at]), high=float(high[at]), pairs=int(bottom), queries=queries))
+        found = proportion(top, bottom, level=settings.confidence)
+        rates.append(Rate(value=found.estimate, low=found.low, high=found.high, pairs=found.n, queries=found.n_clusters))
     return rates
 
 

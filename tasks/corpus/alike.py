@@ -1,8 +1,9 @@
 """Queries that say the same: equal but for case, form, punctuation and white space, or with nearly the same words. No model.
 
-Near duplicates are found exactly: sets of words with a Jaccard index of t or more have in common one of their rarest words, the first
+Near duplicates share a rare word: sets of words with a Jaccard index of t or more have in common one of their rarest words, the first
 n - ⌈t·n⌉ + 1 of n in any one order of all words (prefix filtering: Bayardo, Ma and Srikant, Scaling up all pairs similarity search, WWW
-2007 [general knowledge]). Words are what stands between white space, so a text in a script without it is one word.
+2007 [general knowledge]). All are found where no such word is shared by more sets than a window holds (:func:`near_sets`). Words are what
+stands between white space, so a text in a script without it is one word.
 """
 
 from __future__ import annotations

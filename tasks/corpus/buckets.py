@@ -45,7 +45,7 @@ class Buckets:
         if self._spills:
             self._spill()
         partitions = sorted(set(self._held).union(*(places for _, places in self._spills)))
-        readers = [(pa.ipc.open_file(pa.memory_map(str(path))), places) for path, places in self._spills]
+        readers = [(pa.ipc.open_file(pa.OSFile(str(path))), places) for path, places in self._spills]
         for partition in partitions:
             batches = [reader.get_batch(places[partition]) for reader, places in readers if partition in places]
             if partition in self._held:

@@ -13,6 +13,7 @@ from tasks.corpus import documents as documents_stage
 from tasks.corpus import groups as groups_stage
 from tasks.corpus import ingest as ingest_stage
 from tasks.corpus import queries as queries_stage
+from tasks.corpus.records import GIVES_DOCUMENTS, GIVES_QUERIES
 from tasks.corpus.rejected import check_rejected
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source, find_sources
@@ -22,11 +23,11 @@ from tasks.runner.runner import Context, run_stage
 from tasks.runner.stage import Job, Stage
 from tasks.store.keys import digest
 from tasks.store.manifest import Part, StageManifest
-from tasks.store.pointers import update_pointer
+from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage
 
-DOCUMENT_BYTES = 32 << 20
-QUERY_BYTES = 8 << 20
+DOCUMENT_BYTES, DOCUMENT_ROWS = 32 << 20, 131_072  # of a partition: its texts, and its vectors, are in memory together
+QUERY_BYTES, QUERY_ROWS = 8 << 20, 8_192  # of a partition: its candidates are in memory together
 FEWEST, MOST = 4, 4_096
 
 Run = Callable[[Context, Stage, Sequence[Job]], StageManifest]
@@ -64,20 +65,22 @@ class Dataset(BaseModel):
         return self.counts["queries"]
 
 
-def partition_counts(storage: Storage, settings: DatasetSettings, size: int) -> tuple[int, int]:
+def partition_counts(storage: Storage, settings: DatasetSettings, sources: Sequence[Source]) -> tuple[int, int]:
     """(document partitions, query partitions) of a dataset: fixed when it is first seen, by its name.
+
+    ``auto`` bounds what a worker has in memory, whatever the corpus' size: by bytes of text, and for short texts by rows.
 
     Args:
         storage: the root, where they are kept as ``pointers/datasets/<name>/partitions.json``.
         settings: numbers, or ``auto``.
-        size: bytes of all sources.
+        sources: of the dataset.
 
     Raises:
         UsageError: a number is given and another one is fixed.
     """
     wanted = {"documents": settings.document_partitions, "queries": settings.query_partitions}
-    unit = {"documents": DOCUMENT_BYTES, "queries": QUERY_BYTES}
-    chosen = {name: _clamped(size, unit[name]) if count == "auto" else int(count) for name, count in wanted.items()}
+    size = sum(source.text_bytes for source in sources)
+    chosen = wanted_partitions(settings, size, _rows(sources, GIVES_DOCUMENTS), _rows(sources, GIVES_QUERIES))
     fixed = update_pointer(storage, f"datasets/{settings.name}/partitions", lambda present: chosen if present is None else None) or chosen
     for name, field in (("documents", "document_partitions"), ("queries", "query_partitions")):
         if wanted[name] != "auto" and wanted[name] != fixed[name]:
@@ -88,9 +91,24 @@ def partition_counts(storage: Storage, settings: DatasetSettings, size: int) -> 
     return int(fixed["documents"]), int(fixed["queries"])
 
 
+def wanted_partitions(settings: DatasetSettings, size: int, documents: int, queries: int) -> dict[str, int]:
+    """Partitions of ``documents`` and ``queries`` that a new dataset of so many bytes of text and rows gets."""
+    auto = {
+        "documents": _clamped(size, DOCUMENT_BYTES, documents, DOCUMENT_ROWS),
+        "queries": _clamped(size, QUERY_BYTES, queries, QUERY_ROWS),
+    }
+    given = {"documents": settings.document_partitions, "queries": settings.query_partitions}
+    return {name: auto[name] if count == "auto" else int(count) for name, count in given.items()}
+
+
+def fixed_partitions(storage: Storage, name: str) -> dict[str, int] | None:
+    """Partitions of ``documents`` and ``queries`` that a dataset has under this root; ``None``: it was never ingested there."""
+    return read_pointer(storage, f"datasets/{name}/partitions")
+
+
 def ingest_jobs(storage: Storage, settings: DatasetSettings, sources: Sequence[Source]) -> list[Job]:
     """Jobs of the stage ``ingest``; fixes the partition counts."""
-    return ingest_stage.jobs(sources, settings, *partition_counts(storage, settings, sum(source.text_bytes for source in sources)))
+    return ingest_stage.jobs(sources, settings, *partition_counts(storage, settings, sources))
 
 
 def documents_jobs(ingest: StageManifest) -> list[Job]:
@@ -186,5 +204,9 @@ def _counts_of(ingest: StageManifest) -> tuple[int, int]:
     return int(settings["document_partitions"]), int(settings["query_partitions"])
 
 
-def _clamped(size: int, unit: int) -> int:
-    return min(MOST, max(FEWEST, math.ceil(size / unit)))
+def _rows(sources: Sequence[Source], roles: Sequence[str]) -> int:
+    return sum(source.rows for source in sources if source.role in roles)
+
+
+def _clamped(size: int, unit: int, rows: int, most: int) -> int:
+    return min(MOST, max(FEWEST, math.ceil(size / unit), math.ceil(rows / most)))

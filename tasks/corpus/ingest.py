@@ -92,7 +92,7 @@ def run(work: Work, out: Output) -> None:
     with closing(_Tables(work.job, scratch)) as tables:
         cursor, told = Cursor(), 0
         parser, fields = PARSERS[str(work.job.settings["role"])], Fields(work.job.settings["columns"])
-        for number, raw in enumerate(_rows(work.job, path, cursor), 1):
+        for number, raw in enumerate(rows(work.job, path, cursor), 1):
             try:
                 if raw.reason:
                     raise RowError(raw.reason)
@@ -165,11 +165,12 @@ def _local(work: Work) -> Path:
     """The file on this machine: the user's, or a checked copy of one under the root."""
     options = work.job.options
     if options.get("stored"):
-        return checked_copy(work.storage, options["stored"], int(options["bytes"]), str(work.job.settings["checksum"]), verify=True)
+        return checked_copy(work.storage, options["stored"], int(options["bytes"]), str(work.job.settings["checksum"]))
     return Path(options["path"])
 
 
-def _rows(job: Job, path: Path, cursor: Cursor) -> Iterator[Raw]:
+def rows(job: Job, path: Path, cursor: Cursor) -> Iterator[Raw]:
+    """The rows of a job's source, as its reader gives them."""
     settings = job.settings
     if settings["kind"] == "docstrings":
         return docstrings.read(_roots(job), int(settings["max_documents"]), int(settings["max_queries"]), cursor)

@@ -28,7 +28,7 @@ from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 from tasks.store.tables import local_file
 
-STAGE = Stage(name="queries", version=4, function="tasks.corpus.queries:run", unit="queries")
+STAGE = Stage(name="queries", version=5, function="tasks.corpus.queries:run", unit="queries")
 FOLDS = 100
 
 
@@ -83,7 +83,7 @@ def run(work: Work, out: Output) -> None:
     joined = work.table("groups", f"groups-{work.job.index}.parquet")
     table = with_splits(_with_groups(_finished(queries), joined), settings.get("splits"))
     known, withheld = _only_trained(known, table)
-    qrels = _qrels(known, int(settings["seed"]))
+    qrels = _qrels(known, table, int(settings["seed"]))
     out.table("queries.parquet", table)
     out.table("qrels.parquet", qrels)
     aside = [
@@ -155,15 +155,16 @@ def _with_groups(queries: pa.Table, joined: pa.Table) -> pa.Table:
     return queries.set_column(queries.schema.get_field_index("group"), "group", group)
 
 
-def _qrels(known: pa.Table, seed: int) -> pa.Table:
-    pairs = zip(known["query_id"].to_pylist(), known["doc_id"].to_pylist(), strict=True)
-    folds = pa.array([fold(seed, query_id, doc_id) for query_id, doc_id in pairs], pa.int32())
+def _qrels(known: pa.Table, queries: pa.Table, seed: int) -> pa.Table:
+    place = pc.index_in(known["query_id"], value_set=queries["query_id"].combine_chunks())
+    pairs = zip(queries["group"].take(place).to_pylist(), known["doc_id"].to_pylist(), strict=True)
+    folds = pa.array([fold(seed, group, doc_id) for group, doc_id in pairs], pa.int32())
     return known.append_column("fold", folds).select(QRELS.names).cast(QRELS).combine_chunks()
 
 
-def fold(seed: int, query_id: str, doc_id: str) -> int:
-    """A judgement's fold, 0 … 99."""
-    return int(digest("fold", seed, query_id, doc_id)[:16], 16) % FOLDS
+def fold(seed: int, group: str, doc_id: str) -> int:
+    """A judgement's fold, 0 … 99: the same for all queries of a group, as equal texts are."""
+    return int(digest("fold", seed, group, doc_id)[:16], 16) % FOLDS
 
 
 def _facts(queries: pa.Table, qrels: pa.Table, positive_min_grade: int) -> dict[str, Any]:

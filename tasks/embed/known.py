@@ -62,6 +62,16 @@ def find(storage: Storage, pinned: Pinned, wanted: Hashes) -> tuple[Ints, Vector
     return (np.concatenate(places), np.concatenate(vectors)) if places else (np.empty(0, dtype=np.int64), None)
 
 
+def how_many(storage: Storage, space: str, wanted: Hashes) -> int:
+    """Of some texts, by hashes that are each there once, those whose vectors are known. No vector is read, and nothing is merged."""
+    record, generation = present_generation(storage, space)
+    pinned = Pinned(generation=record, fresh=tuple(fresh_segments(storage, space, generation).values()))
+    left = np.ones(len(wanted), dtype=bool)
+    for _, at, _ in _matches(storage, pinned, wanted):
+        left[at] = False
+    return int((~left).sum())
+
+
 def facts(storage: Storage, pinned: Pinned) -> tuple[int, str] | None:
     """Dimension and similarity of the known vectors; ``None``: nothing is known."""
     if pinned.fresh:

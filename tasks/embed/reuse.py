@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,25 @@ class Plan:
     def todo(self) -> Ints:
         """Places in ``first`` that the earlier vectors do not have."""
         return np.flatnonzero(self.old < 0)
+
+    def put(self, rows: Vectors, places: Ints, vectors: Vectors) -> None:
+        """Write vectors to all rows of their inputs.
+
+        Args:
+            rows: shape (n, dim), written to.
+            places: int64, shape (k,): which of ``first``.
+            vectors: shape (k, dim).
+        """
+        order, starts = self._rows
+        counts = np.diff(starts)[places]
+        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows[order[np.repeat(starts[places], counts) + within]] = np.repeat(vectors, counts, axis=0)
+
+    @cached_property
+    def _rows(self) -> tuple[Ints, Ints]:
+        """Rows by place in ``first``, and where each place's rows start, shape (u + 1,)."""
+        order = np.argsort(self.inverse, kind="stable")
+        return order, np.searchsorted(self.inverse[order], np.arange(len(self.first) + 1))
 
 
 def plan_reuse(hashes: Hashes, earlier: Hashes) -> Plan:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.embed.known import facts, find
-from tasks.embed.reuse import Hashes, Vectors, as_bytes, plan_reuse
+from tasks.embed.reuse import Hashes, Ints, Vectors, as_bytes, plan_reuse
 from tasks.embed.segments import Pinned, Segment, put_marker, space_of
 from tasks.embed.stage import EMBED_DOCUMENTS, EMBED_QUERIES
 from tasks.errors import StorageError
@@ -22,6 +23,7 @@ from tasks.store.tables import read_array, read_table
 from tasks.templates import document_inputs
 
 HASHES = pa.schema([("input_hash", pa.string())])
+_TEXTS, _FLOATS = 65_536, 1 << 26  # at most so many texts are encoded at once, and such vectors
 
 
 def documents(work: Work, out: Output) -> None:
@@ -50,23 +52,30 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
     known = earlier.facts or facts(work.storage, pinned)
     embedder = Embedder(spec_here(work.storage, spec)) if len(todo) or known is None else None
     dim, similarity = (embedder.dim, embedder.similarity) if embedder else known or (0, "")
-    unique = np.empty((len(plan.first), dim), dtype=dtype)
     old = np.flatnonzero(plan.old >= 0)
-    if earlier.vectors is not None:
-        unique[old] = earlier.vectors[plan.old[old]]
-    if moved is not None:
-        unique[found] = moved
     out.count(model_calls=len(todo), cache_hits=len(old) + len(found), moved=len(found), tokens=0, truncated=0)
-    if embedder and len(todo):
-        made = embedder.encode(document_inputs(spec.title_template, table.take(pa.array(plan.first[todo]))), work.report)
-        unique[todo] = made.vectors.astype(dtype)
-        out.count(tokens=made.tokens, truncated=made.truncated)
-    out.array("vectors.npy", unique[plan.inverse])
+    with out.filled_array("vectors.npy", (len(hashes), dim), dtype) as rows:
+        for some in _blocks(old, dim):
+            plan.put(rows, some, np.asarray(earlier.vectors)[plan.old[some]])
+        if moved is not None:
+            plan.put(rows, found, moved)
+        if embedder:
+            for some in _blocks(todo, dim):
+                made = embedder.encode(document_inputs(spec.title_template, table.take(pa.array(plan.first[some]))), work.report)
+                plan.put(rows, some, made.vectors)
+                out.count(tokens=made.tokens, truncated=made.truncated)
     out.table("hashes.parquet", table.select(["input_hash"]).cast(HASHES))
     out.meta.update(dim=dim, similarity=similarity, model=spec.fingerprint, dtype=spec.dtype, vector_dtype=dtype.name)
     if len(hashes):
         segment = Segment(hashes=out.files[-1], vectors=out.files[-2], dim=dim, similarity=similarity)
         put_marker(work.storage, space_of(spec.fingerprint, dtype.name), work.job.key(stage), segment)
+
+
+def _blocks(places: Ints, dim: int) -> Iterator[Ints]:
+    """Parts of what is to be encoded or copied, whose tokens and vectors are in memory together."""
+    size = max(1, min(_TEXTS, _FLOATS // max(1, dim)))
+    for start in range(0, len(places), size):
+        yield places[start : start + size]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.errors import StorageError
 from tasks.store.manifest import FileRecord, is_there
 from tasks.store.pointers import read_pointer
+from tasks.store.seal import find_record, put_record
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
@@ -64,7 +65,7 @@ def put_marker(storage: Storage, space: str, key: str, segment: Segment) -> None
         key: of the partition that wrote them.
         segment: its files.
     """
-    storage.put_bytes(f"{_folder(space)}{key}.json", segment.model_dump_json().encode())
+    put_record(storage, f"{_folder(space)}{key}.json", segment)
 
 
 def present_generation(storage: Storage, space: str) -> tuple[FileRecord | None, Generation]:
@@ -92,8 +93,8 @@ def fresh_segments(storage: Storage, space: str, generation: Generation) -> dict
     for name in storage.list_names(_folder(space)):
         marker = name.removeprefix(_folder(space)).removesuffix(".json")
         if marker not in replaced:
-            segment = Segment.model_validate_json(storage.read_bytes(name))
-            if is_there(storage, segment.hashes) and is_there(storage, segment.vectors):
+            segment = find_record(storage, name, Segment)
+            if segment is not None and is_there(storage, segment.hashes) and is_there(storage, segment.vectors):
                 found[marker] = segment
     return found
 

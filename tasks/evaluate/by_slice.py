@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tasks.evaluate.intervals import Values, intervals
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.stage import SLICES
+from tasks.intervals import Codes
 from tasks.runner.stage import Work
 from tasks.slices import SMALL, slices
 from tasks.sql import run
@@ -42,13 +43,14 @@ def sliced_queries(work: Work, asked: pa.Table, qrels: pd.DataFrame, kept: Seque
     return slices(ranked)
 
 
-def by_slice(sliced: pa.Table, kept: Sequence[str], values: Values, settings: EvaluateSettings) -> pa.Table:
+def by_slice(sliced: pa.Table, kept: Sequence[str], values: Values, groups: Codes, settings: EvaluateSettings) -> pa.Table:
     """:data:`tasks.evaluate.stage.SLICES`, each with its interval over the slice's queries.
 
     Args:
         sliced: query_id, slice, value, in the slices' order.
         kept: the queries.
         values: shape (queries, measures).
+        groups: (queries,) code of each one's group.
         settings: measures, resamples, confidence, seed.
     """
     row = {query: number for number, query in enumerate(kept)}
@@ -58,7 +60,8 @@ def by_slice(sliced: pa.Table, kept: Sequence[str], values: Values, settings: Ev
         members.setdefault((name, value), []).append(row[query])
     made = []
     for (name, value), rows in sorted(members.items(), key=lambda item: item[0][0] != "all"):
-        found = intervals(values[np.sort(rows)], settings.resamples, settings.confidence, settings.seed)
+        mine = np.sort(rows)
+        found = intervals(values[mine], settings.resamples, settings.confidence, settings.seed, groups[mine])
         for measure, one in zip(settings.measures, found, strict=True):
             about = {"slice": name, "value_of_slice": "" if name == "all" else value, "measure": measure, "queries": len(rows)}
             made.append({**about, "mean": one.mean, "low": one.low, "high": one.high, "small": len(rows) < SMALL})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.bootstrap import in_clusters, resampled
 from tasks.errors import UsageError
+from tasks.intervals import Codes
 
 Values = NDArray[np.float64]
 
@@ -48,23 +49,42 @@ class Difference:
     queries: int
 
 
-def intervals(values: Values, resamples: int = 1000, confidence: float = 0.95, seed: int = 0) -> list[Interval]:
-    """The mean of each column of ``values``, shape (queries, measures), with its interval; at least one query."""
+def intervals(
+    values: Values, resamples: int = 1000, confidence: float = 0.95, seed: int = 0, clusters: Codes | None = None
+) -> list[Interval]:
+    """The mean of each column of ``values``, shape (queries, measures), with its interval; at least one query.
+
+    Args:
+        values: shape (queries, measures).
+        resamples: how often queries are drawn.
+        confidence: of the two-sided interval.
+        seed: of the drawing.
+        clusters: (queries,) code of each query's group: groups are drawn, since their queries are alike; none: queries are.
+    """
     means = values.mean(axis=0)
-    bounds = _bounds(resampled_means(values, resamples, seed), confidence)
+    bounds = _bounds(resampled_means(values, resamples, seed, clusters), confidence)
     return [Interval(float(mean), float(low), float(high), len(values)) for mean, low, high in zip(means, *bounds, strict=True)]
 
 
-def summary(names: Sequence[str], values: Values, resamples: int, confidence: float, seed: int) -> dict[str, dict[str, float]]:
-    """Mean, low and high of each column of ``values`` by its name, rounded: for a stage's meta."""
-    found = intervals(values, resamples, confidence, seed)
+def summary(
+    names: Sequence[str], values: Values, resamples: int, confidence: float, seed: int, clusters: Codes | None = None
+) -> dict[str, dict[str, float]]:
+    """Mean, low and high of each column of ``values`` by its name, rounded: for a stage's meta. Arguments as for :func:`intervals`."""
+    found = intervals(values, resamples, confidence, seed, clusters)
     return {
         name: {"mean": round(each.mean, 6), "low": round(each.low, 6), "high": round(each.high, 6)}
         for name, each in zip(names, found, strict=True)
     }
 
 
-def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence: float = 0.95, seed: int = 0) -> dict[str, Difference]:
+def compare(
+    first: pa.Table,
+    second: pa.Table,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    groups: Mapping[str, str | None] | None = None,
+) -> dict[str, Difference]:
     """Paired bootstrap over queries between two evaluations, by measure in the first one's order.
 
     Args:
@@ -73,6 +93,7 @@ def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence
         resamples: how often queries are drawn.
         confidence: of the two-sided interval.
         seed: of the drawing; the same draws for all measures.
+        groups: of the queries, by query_id: groups are drawn; none, or a query without one: queries are.
 
     Raises:
         UsageError: they have no measure in common, or were not made on the same queries.
@@ -88,7 +109,9 @@ def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence
             "evaluate both on the same split of the same dataset version",
         )
     values = [side[2][:, [side[1].index(name) for name in shared]] for side in (left, right)]
-    drawn = resampled_means(values[1] - values[0], resamples, seed)
+    units = [(groups or {}).get(query) or ("", query) for query in left[0]]
+    codes = {unit: code for code, unit in enumerate(dict.fromkeys(units))}
+    drawn = resampled_means(values[1] - values[0], resamples, seed, np.array([codes[unit] for unit in units]))
     low, high = _bounds(drawn, confidence)
     found = {}
     for place, name in enumerate(shared):
@@ -98,9 +121,14 @@ def compare(first: pa.Table, second: pa.Table, resamples: int = 1000, confidence
     return found
 
 
-def resampled_means(values: Values, resamples: int, seed: int) -> Values:
-    """Means of resampled queries, shape (resamples, measures)."""
+def resampled_means(values: Values, resamples: int, seed: int, clusters: Codes | None = None) -> Values:
+    """Means of resampled queries, or of resampled clusters of them, shape (resamples, measures)."""
     counted = np.hstack([values, np.ones((len(values), 1))])
+    if clusters is not None:
+        unit = np.unique(clusters, return_inverse=True)[1]
+        sums = np.zeros((int(unit.max()) + 1, counted.shape[1]))
+        np.add.at(sums, unit, counted)
+        counted = sums
     totals = resampled(in_clusters(counted), resamples, seed)
     return np.asarray(totals[:, :-1] / totals[:, -1:])
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from tasks.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_measures(names: Sequence[str], depth: int) -> None:

@@ -6,9 +6,9 @@ Both rank the same documents: those that the retriever found and the teacher sco
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,12 +16,16 @@ from tasks.errors import InputError
 from tasks.evaluate.intervals import summary
 from tasks.evaluate.measures import check_measures, per_query
 from tasks.evaluate.settings import EvaluateSettings
+from tasks.intervals import Codes, clusters
 from tasks.runner.stage import Job, Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="evaluate-teacher", version=1, function="tasks.evaluate.rerank:run", unit="candidates")
+if TYPE_CHECKING:
+    import pandas as pd
+
+STAGE = Stage(name="evaluate-teacher", version=2, function="tasks.evaluate.rerank:run", unit="candidates")
 
 RERANKED = pa.schema([("query_id", pa.string()), ("measure", pa.string()), ("teacher", pa.float64()), ("retriever", pa.float64())])
 _COLUMNS = ["query_id", "doc_id", "relevance", "dense_rank", "dense_score", "teacher_logit"]
@@ -70,12 +74,13 @@ def run(work: Work, out: Output) -> None:
     ids = np.repeat(np.asarray(kept, dtype=object), len(settings.measures))
     table = pa.table([pa.array(each) for each in (ids, names, values["teacher"].ravel(), values["retriever"].ravel())], RERANKED.names)
     out.table("metrics.parquet", table.cast(RERANKED))
+    groups = _groups(work, kept)
     out.count(model_calls=0)
     out.meta.update(
         split=settings.split,
         queries=len(kept),
-        measures=_summary(values["teacher"], settings),
-        gain=_summary(values["teacher"] - values["retriever"], settings),
+        measures=_summary(values["teacher"], settings, groups),
+        gain=_summary(values["teacher"] - values["retriever"], settings, groups),
     )
     work.report(len(pairs))
 
@@ -97,10 +102,19 @@ def _pairs(work: Work, split: str) -> pd.DataFrame:
 
 def _run(seen: pd.DataFrame, by: str) -> pd.DataFrame:
     """The ranking by a score; equal scores by doc_id."""
+    import pandas as pd
+
     ordered = seen.sort_values(["query_id", by, "doc_id"], ascending=[True, False, True])
     rank = ordered.groupby("query_id").cumcount().to_numpy(dtype=np.float64)
     return pd.DataFrame({"query_id": ordered["query_id"], "doc_id": ordered["doc_id"], "score": -rank})
 
 
-def _summary(values: np.ndarray, settings: EvaluateSettings) -> dict[str, dict[str, float]]:
-    return summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed)
+def _groups(work: Work, kept: Sequence[str]) -> Codes:
+    """Code of each kept query's group."""
+    asked = work.table("queries", "queries.parquet", ["query_id", "group"])
+    mine = asked.filter(pc.is_in(asked["query_id"], value_set=pa.array(kept, pa.string())))
+    return clusters(mine.sort_by("query_id"))
+
+
+def _summary(values: np.ndarray, settings: EvaluateSettings, groups: Codes) -> dict[str, dict[str, float]]:
+    return summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed, groups)

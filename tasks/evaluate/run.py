@@ -19,6 +19,7 @@ from tasks.evaluate.measures import per_query
 from tasks.evaluate.search import Block, Floats, Ints, same_keys, search
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.stage import METRICS
+from tasks.intervals import clusters
 from tasks.runner.stage import Work
 from tasks.store.output import Output
 from tasks.store.tables import read_array, take_texts
@@ -29,7 +30,7 @@ class Asked:
     """The queries that are measured on.
 
     Args:
-        table: query_id, norm_hash, text, language.
+        table: query_id, norm_hash, text, language, group.
         vectors: shape (q, dimension).
         qrels: query_id, doc_id, relevance: the positives.
         without_positives: queries of the split that were left out, since nothing is relevant to them.
@@ -57,6 +58,7 @@ def run(work: Work, out: Output) -> None:
     if not kept:
         raise InputError(f"no query of split {settings.split!r} has a positive besides itself", "set exclude_self: none")
     values = per_query(settings.measures, qrels, ranked, kept)
+    groups = clusters(asked.table.filter(pc.is_in(asked.table["query_id"], value_set=pa.array(kept, pa.string()))))
     count = len(settings.measures)
     columns = [
         np.repeat(np.asarray(kept, dtype=object), count),
@@ -64,7 +66,7 @@ def run(work: Work, out: Output) -> None:
         values.ravel(),
     ]
     out.table("metrics.parquet", pa.table([pa.array(column) for column in columns], names=METRICS.names).cast(METRICS))
-    out.table("slices.parquet", by_slice(sliced_queries(work, asked.table, qrels, kept), kept, values, settings))
+    out.table("slices.parquet", by_slice(sliced_queries(work, asked.table, qrels, kept), kept, values, groups, settings))
     out.meta.update(
         split=settings.split,
         queries=len(kept),
@@ -72,7 +74,7 @@ def run(work: Work, out: Output) -> None:
         positives=len(qrels),
         documents=int(starts[-1]),
         confidence=settings.confidence,
-        measures=summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed),
+        measures=summary(settings.measures, values, settings.resamples, settings.confidence, settings.seed, groups),
     )
 
 
@@ -85,7 +87,7 @@ def _asked(work: Work, settings: EvaluateSettings) -> Asked:
     tables, vectors, judged, without = [], [], [], 0
     truth = _given_judgements(work)
     for part, embedded in zip(work.job.inputs["queries"], work.job.inputs["query_vectors"], strict=True):
-        table = work.part_table(part, "queries.parquet", ["query_id", "split", "norm_hash", "text", "language"])
+        table = work.part_table(part, "queries.parquet", ["query_id", "split", "norm_hash", "text", "language", "group"])
         qrels = work.part_table(part, "qrels.parquet", ["query_id", "doc_id", "relevance"]) if truth is None else truth
         qrels = qrels.filter(
             pc.and_(pc.greater_equal(qrels["relevance"], work.job.settings["positive_min_grade"]), pc.greater(qrels["relevance"], 0))

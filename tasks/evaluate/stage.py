@@ -13,7 +13,7 @@ from tasks.evaluate.settings import EvaluateSettings
 from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import Part
 
-STAGE = Stage(name="evaluate", version=2, function="tasks.evaluate.run:run", unit="documents")
+STAGE = Stage(name="evaluate", version=3, function="tasks.evaluate.run:run", unit="documents")
 
 METRICS = pa.schema(
     [

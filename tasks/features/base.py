@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.features.groups import Groups
 from tasks.folds import Fold
+from tasks.groups import Groups
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import OPTIONAL_FEATURES, PROMOTED
 from tasks.store.manifest import FileRecord, Part, StageManifest

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from tasks.features import centroids
 from tasks.features.base import PLACES, Call, FeatureInputs, groups_of, only, row_jobs, write_features
-from tasks.features.groups import among_positives
 from tasks.features.nearest import addresses, by_partition
+from tasks.groups import among_positives
 from tasks.runner.stage import Job, Stage, Work
 from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest

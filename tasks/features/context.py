@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.features.base import PLACES, Call, FeatureInputs, groups_of, only, row_jobs, write_features
-from tasks.features.groups import Bools, Groups, among_positives, codes
 from tasks.features.nearest import addresses, split
+from tasks.groups import Bools, Groups, among_positives, codes
 from tasks.runner.stage import Job, Stage, Work
 from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.features.base import Call, FeatureInputs, label_columns, row_jobs, unpromoted, write_features
-from tasks.features.groups import Groups
 from tasks.features.nearest import Arrays, dots, nearest_positive
 from tasks.features.stars import MEANS, STARS, mean_jobs, spread, star_jobs
+from tasks.groups import Groups
 from tasks.runner.stage import Job, Stage, Work
 from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest

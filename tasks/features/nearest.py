@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.features.groups import Groups, pairs_with_positives
+from tasks.groups import Groups, pairs_with_positives
 from tasks.runner.stage import Work
 from tasks.store.manifest import Part
 from tasks.store.tables import read_array

@@ -46,5 +46,7 @@ def run(work: Work, out: Output) -> None:
         name, table = "scored.parquet", work.table("scored", "scored.parquet")
         query = table["query_id"]
     out.table(name, table.filter(pc.is_in(query, value_set=wanted)))
+    partial = work.job.inputs["scored"][0].meta.get("partial")
+    out.meta |= {"partial": partial} if partial else {}
     out.count(model_calls=0)
     work.report(table.num_rows)

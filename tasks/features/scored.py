@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.calibration import FILE as CALIBRATION
-from tasks.calibration import Calibration, apply
-from tasks.features.groups import Bools, Groups, codes, equals_positive, statistics
+from tasks.calibration import Calibration
 from tasks.features.nearest import addresses, positive_similarity, query_similarity, split
+from tasks.groups import Bools, Groups, codes, equals_positive, positive_columns
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import PAIRS, score_columns
 from tasks.schema import scored as scored_schema
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import local_file, take_texts
+from tasks.teacher import teacher_columns
 
 STAGE = Stage(name="scored", version=2, function="tasks.features.scored:run", unit="candidates")
 
@@ -34,6 +35,7 @@ def jobs(
     fixed_queries: Sequence[Part] = (),
     activation: str = "sigmoid",
     calibration: Part | None = None,
+    partial: Sequence[Mapping[str, Any]] = (),
 ) -> list[Job]:
     """One job a partition of the candidates.
 
@@ -48,6 +50,8 @@ def jobs(
         fixed_queries: parts of ``embed-queries`` by the fixed encoder, in the order of ``queries``; none: ``fixed_score`` is NULL.
         activation: how a logit becomes ``teacher_sigmoid``: ``sigmoid``, or ``identity`` for a teacher that gives probabilities.
         calibration: a part with ``calibration.json``; without one, or without that file in it, ``teacher_calibrated`` is NULL.
+        partial: the teacher scored no more than some selections need: recipe, num_negatives and key of each. Part of the table's key, and
+            in its meta: no other selection may be made from it.
     """
     by_partition: dict[str, list[Part]] = {}
     for part in scores:
@@ -57,6 +61,7 @@ def jobs(
     own: list[tuple[Part, ...]] = [(part.only("vectors.npy"),) for part in fixed_queries] or [()] * len(candidates)
     fitted = calibration is not None and any(file.name == CALIBRATION for file in calibration.files)
     calibrations = {"calibration": (calibration.only(CALIBRATION),)} if calibration is not None and fitted else {}
+    marked = {"partial": [dict(mark) for mark in partial]} if partial else {}
     return [
         Job(
             index=part.index,
@@ -69,7 +74,7 @@ def jobs(
                 "fixed_queries": encoded,
                 **calibrations,
             },
-            settings={"sources": list(sources), "activation": activation},
+            settings={"sources": list(sources), "activation": activation, **marked},
             units=part.file("candidates.parquet").rows or 0,
         )
         for part, asked, encoded in zip(candidates, queries, own, strict=True)
@@ -83,18 +88,18 @@ def run(work: Work, out: Output) -> None:
     pairs = work.table("scores", "pairs.parquet") if work.job.inputs["scores"] else PAIRS.empty_table()
     groups = Groups(table["query_row"].to_numpy(), table["is_positive"].to_numpy())
     columns: dict[str, Any] = {name: table[name] for name in table.column_names}
-    columns |= _teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")), _calibration(work))
+    columns |= teacher_columns(table, pairs, str(work.job.settings.get("activation", "sigmoid")), _calibration(work))
     columns |= _copy_columns(work, table, groups)
     columns["fixed_score"] = query_similarity(work, table)
     columns["positive_similarity"] = positive_similarity(work, table, groups)
     work.report(table.num_rows)
     for name in score_columns(sources):
-        for statistic, values in statistics(groups, _floats(columns[name])).items():
-            columns[f"positive_{name}_{statistic}"] = pa.array(values, mask=np.isnan(values))
+        columns |= positive_columns(groups, name, columns[name])
     schema = scored_schema(sources)
     result = pa.table(columns).select(schema.names).cast(schema)
     out.table("scored.parquet", result)
     out.meta.update({"rows": result.num_rows, "scored": result.num_rows - result["teacher_logit"].null_count})
+    out.meta |= {"partial": work.job.settings["partial"]} if "partial" in work.job.settings else {}
     out.meta["copies"] = {name: result.num_rows - result[name].null_count for name in ("copy_of", "norm_copy_of")}
 
 
@@ -103,24 +108,6 @@ def _calibration(work: Work) -> Calibration | None:
         return None
     (part,) = work.job.inputs["calibration"]
     return Calibration.model_validate_json(local_file(work.storage, part.file(CALIBRATION)).read_bytes())
-
-
-def _teacher_columns(table: pa.Table, pairs: pa.Table, activation: str, calibration: Calibration | None = None) -> dict[str, Any]:
-    """Logit, activated and calibrated score of each candidate, by the pair of input hashes; NULL where it was not scored."""
-    place = pc.index_in(_joined(table), value_set=_joined(pairs).combine_chunks())
-    logit = pairs["logit"].take(place)
-    values = _floats(logit).astype(np.float64)
-    with np.errstate(over="ignore"):
-        sigmoid = (values if activation == "identity" else 1.0 / (1.0 + np.exp(-values))).astype(np.float32)
-    calibrated: pa.Array = pa.nulls(table.num_rows, pa.float32())
-    if calibration is not None:
-        calibrated = pa.array(apply(calibration, values).astype(np.float32), mask=np.isnan(values))
-    return {"teacher_logit": logit, "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)), "teacher_calibrated": calibrated}
-
-
-def _joined(table: pa.Table) -> pa.ChunkedArray:
-    joined = pc.binary_join_element_wise(table["query_hash"], table["doc_hash"], " ")
-    return joined if isinstance(joined, pa.ChunkedArray) else pa.chunked_array([joined])
 
 
 def _copy_columns(work: Work, table: pa.Table, groups: Groups) -> dict[str, Any]:
@@ -160,13 +147,6 @@ def _exact(
 def _kinds(query: Bools, positive: Bools) -> pa.Array:
     kinds = np.where(query, "query", "positive").astype(object)
     return pa.array(kinds, type=pa.string(), mask=~(query | positive))
-
-
-def _floats(column: pa.ChunkedArray | pa.Array) -> NDArray[np.float32]:
-    """float32 with NaN for NULL."""
-    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
-    values: NDArray[np.float32] = chunked.to_numpy().astype(np.float32)
-    return values
 
 
 def _strings(column: pa.ChunkedArray) -> NDArray[Any]:

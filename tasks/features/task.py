@@ -30,11 +30,11 @@ def scored(
     fixed_queries: Sequence[Part],
     activation: str,
     calibration: Part | None = None,
+    partial: Sequence[Mapping[str, Any]] = (),
 ) -> StageManifest:
-    """Candidates with all scores: stage ``scored``. ``calibration``: the part of stage ``calibrate``, for ``teacher_calibrated``."""
-    return _scored(
-        context, table.jobs(sources, candidates, queries, documents, pairs, fixed_documents, fixed_queries, activation, calibration)
-    )
+    """Candidates with all scores: stage ``scored``. Arguments as for :func:`tasks.features.scored.jobs`."""
+    given = (pairs, fixed_documents, fixed_queries, activation, calibration, partial)
+    return _scored(context, table.jobs(sources, candidates, queries, documents, *given))
 
 
 def features(context: Context, wanted: Mapping[str, Mapping[str, Any]], inputs: FeatureInputs) -> dict[str, StageManifest]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,12 +22,15 @@ tags:
 Trained by Hardmine from the base model with weights `{base}`.
 """
 
+_BASE = "behind the base: "
+_USE = re.compile(r"^\| (?P<round>[\w-]+/\d+) \| (?P<recipe>[^|]*) \| `(?P<selection_id>\w+)` \| (?P<use>[^|]+) \|$", re.MULTILINE)
+
 
 def card(keyed: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Markdown with a YAML head.
 
     Args:
-        keyed: the job's settings: rounds, training, base, prompts, dtype, device.
+        keyed: the job's settings: rounds, behind, training, base, prompts, dtype, device.
         facts: samples, steps, losses and the rest of the stage's meta, without times.
     """
     training = keyed["training"]
@@ -35,6 +39,7 @@ def card(keyed: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     for number, each in enumerate(keyed["rounds"]):
         use = f"{facts['earlier_rows']:,} rows' negatives, with the other earlier rounds" if number else "trained on"
         lines.append(f"| {each['round']} | {each['recipe']} | `{each['selection_id']}` | {use} |")
+    lines += [f"| {each['round']} | {each['recipe']} | `{each['selection_id']}` | {_of_base(each['use'])} |" for each in keyed["behind"]]
     lines += [
         "",
         f"{facts['samples']:,} rows of {facts['queries']:,} queries (split train only) with {facts['negatives']:,} negatives, "
@@ -52,6 +57,19 @@ def card(keyed: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     lines += ["## Use", "", "```python", "from sentence_transformers import SentenceTransformer", ""]
     lines += ['model = SentenceTransformer("this folder")', "```", ""]
     return "\n".join(lines)
+
+
+def uses(text: str) -> list[dict[str, str]]:
+    """What a card that this module wrote says its model was trained on, rounds behind its own base too; of any other card nothing.
+
+    >>> uses("| d/1 | top | `s1` | trained on |")
+    [{'round': 'd/1', 'recipe': 'top', 'selection_id': 's1', 'use': 'trained on'}]
+    """
+    return [found.groupdict() for found in _USE.finditer(text)]
+
+
+def _of_base(use: str) -> str:
+    return use if use.startswith(_BASE) else f"{_BASE}{use}"
 
 
 def _loss_line(facts: Mapping[str, Any]) -> str:

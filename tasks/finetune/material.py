@@ -80,6 +80,7 @@ def gather(work: Work, settings: TrainSettings) -> tuple[Samples, dict[str, Any]
         raise InputError("there is nothing to train on: every row is short of negatives", "lower train.num_negatives, or set another loss")
     refuse_others(pa.chunked_array([pa.array(made.query_ids, pa.string())]), queries)
     samples = _samples(work, made, settings, corpora, queries, positives, suspects, found.scores)
+    facts |= _without_lexical(made, settings)
     facts |= {
         "samples": len(samples),
         "queries": len(samples.query_texts),
@@ -89,6 +90,14 @@ def gather(work: Work, settings: TrainSettings) -> tuple[Samples, dict[str, Any]
         "suspected": len(suspects[0]),
     }
     return samples, facts
+
+
+def _without_lexical(made: Grid, settings: TrainSettings) -> dict[str, int]:
+    """``pairs_without_bm25``: pairs of positive and negative that a loss on BM25 scores leaves out, as one of the two has none."""
+    if "lexical" not in LOSSES[settings.loss.kind].values:
+        return {}
+    known = np.isfinite(made.values["lexical"])
+    return {"pairs_without_bm25": int(((made.documents[:, 1:] >= 0) & ~(known[:, :1] & known[:, 1:])).sum())}
 
 
 def frozen_index(work: Work) -> Frozen | None:

@@ -7,7 +7,7 @@ a batch comes from the same decisions that the sidecar of the shards is made fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,8 @@ from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="train-retriever", version=2, function="tasks.finetune.run:run", unit="steps", model=True)
+STAGE = Stage(name="train-retriever", version=3, function="tasks.finetune.run:run", unit="steps", model=True)
+QUERIES_FILE = "queries.parquet"  # query_id, norm_hash, group of the queries that the model and those before it were trained on
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,22 @@ class Mined:
     documents: Sequence[Part]
 
 
+@dataclass(frozen=True)
+class Behind:
+    """What is known of the trainings that the base checkpoint came from.
+
+    Args:
+        lists: parts of this stage with queries.parquet: who was trained on.
+        uses: what its card says that it was trained on, as :func:`tasks.finetune.card.uses` reads it.
+    """
+
+    lists: Sequence[Part] = ()
+    uses: Sequence[Mapping[str, str]] = ()
+
+
+NOTHING_BEHIND = Behind()
+
+
 def jobs(
     storage: Storage,
     mined: Mined,
@@ -59,6 +76,7 @@ def jobs(
     stages: Sequence[str] = ("main",),
     earlier: Sequence[Mined] = (),
     document_vectors: Sequence[Part] = (),
+    behind: Behind = NOTHING_BEHIND,
 ) -> list[Job]:
     """The one job ``retriever``; units are steps.
 
@@ -72,6 +90,7 @@ def jobs(
         stages: the recipe's training stages, in order.
         earlier: earlier rounds' selections, for ``settings.earlier``.
         document_vectors: parts of ``embed-documents`` of ``mined.documents``, for losses that search a frozen index.
+        behind: what the base checkpoint was trained on, for the card and for the list of trained queries.
 
     Raises:
         UsageError: the settings ask for something that is not given.
@@ -88,6 +107,8 @@ def jobs(
         inputs[f"documents.{number}"] = tuple(part.only("docs.parquet") for part in each.documents)
     if "vectors" in LOSSES[settings.loss.kind].materials:
         inputs["vectors"] = tuple(part.only("vectors.npy") for part in document_vectors)
+    if behind.lists:
+        inputs["trained_before"] = tuple(part.only(QUERIES_FILE) for part in behind.lists)
     dtype = resolve_dtype(settings.dtype, spec.device)
     keyed = {
         "training": settings.model_dump(mode="json", exclude={"dtype", "save_every"}),
@@ -100,6 +121,7 @@ def jobs(
         "suspect_reasons": sorted(set(suspect_reasons)),
         "stages": list(stages),
         "rounds": [{"round": each.name, "recipe": each.recipe, "selection_id": each.selection_id} for each in rounds],
+        "behind": [dict(each) for each in behind.uses],
     }
     options = {
         "spec": spec.model_copy(update={"dtype": dtype}).model_dump(mode="json"),

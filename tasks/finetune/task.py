@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.finetune.stage import STAGE, Mined, jobs
+from tasks.finetune.stage import NOTHING_BEHIND, STAGE, Behind, Mined, jobs
 from tasks.models.settings import ModelSettings
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.prefect_task import stage_task
@@ -24,7 +24,8 @@ def train_retriever(
     stages: Sequence[str] = ("main",),
     earlier: Sequence[Mined] = (),
     document_vectors: Sequence[Part] = (),
+    behind: Behind = NOTHING_BEHIND,
 ) -> StageManifest:
     """The next checkpoint: stage ``train-retriever``. See :func:`tasks.finetune.stage.jobs`."""
-    work = jobs(context.storage, mined, queries, model, settings, suspect_reasons, stages, earlier, document_vectors)
+    work = jobs(context.storage, mined, queries, model, settings, suspect_reasons, stages, earlier, document_vectors, behind)
     return _train(context, work)

@@ -71,3 +71,36 @@ def plan(lengths: NDArray[np.int64], budget: int, limit: int) -> list[Batch]:
         rows = rows_of(length, budget)
         batches += [Batch(length, rows, group[start : start + rows]) for start in range(0, len(group), rows)]
     return batches
+
+
+def packed_plan(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """Inputs by batch without padding: longest first, in input order within a length, as many as the budget holds, at least one.
+
+    Args:
+        lengths: int64, shape (n,): token length of each input.
+        budget: tokens a batch.
+
+    >>> [batch.tolist() for batch in packed_plan(np.array([3, 9, 5, 5, 1]), 10)]
+    [[1], [2, 3], [0, 4]]
+    """
+    order = np.argsort(-lengths, kind="stable")
+    ends = np.cumsum(lengths[order])
+    batches, start, before = [], 0, 0
+    while start < len(order):
+        stop = max(start + 1, int(np.searchsorted(ends, before + budget, side="right")))
+        batches.append(order[start:stop])
+        start, before = stop, int(ends[stop - 1])
+    return batches
+
+
+def fill_up(lengths: NDArray[np.int64], total: int, limit: int) -> NDArray[np.int64]:
+    """Lengths with those of fillers behind, of at most ``limit`` tokens each, so that their sum is ``total``.
+
+    >>> fill_up(np.array([3, 2]), 16, 4).tolist(), fill_up(np.array([8]), 8, 4).tolist()
+    ([3, 2, 4, 4, 3], [8])
+    """
+    rest = total - int(lengths.sum())
+    fillers = np.full(-(-rest // limit), limit, dtype=np.int64)
+    if rest % limit:
+        fillers[-1] = rest % limit
+    return np.concatenate([lengths, fillers])

@@ -37,16 +37,9 @@ class _Correct(TrainerCallback):  # type: ignore[misc]
         seed: int,
     ) -> None:
         self._loss, self._model, self._samples, self._prompts, self._starts, self._seed = loss, model, samples, prompts, starts, seed
-        self._fresh = False
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._fresh = state.global_step > 0
-        if self._fresh:  # the average is no part of a checkpoint: it goes on from the model
-            self._loss.average.load_state_dict(self._model.state_dict())
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._fresh or state.global_step in self._starts:
-            self._fresh = False
+        if state.global_step in self._starts:
             self._loss.refit(self._perplexities(state.global_step))
             self._model.train()
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.runtime import Report, count_truncated, loaded, run_batches, tokenise
+from tasks.models.runtime import Report, loaded, outputs
 
 CONSTANT_FROM = 50
 
@@ -55,11 +55,10 @@ class CrossEncoder:
         """
         if len(pairs) == 0:
             return Scores(np.empty(0, dtype=np.float32), 0, 0)
-        encoded = tokenise(self._model, pairs, self.spec.prompt, self.spec.path)
-        output = run_batches(encoded, self.spec, self._forward, 1, report)[:, 0]
-        check_logits(output, self.spec.path)
-        lengths = encoded.lengths
-        return Scores(output, int(lengths.sum()), count_truncated(self._model, pairs, self.spec.prompt, lengths))
+        output, lengths, truncated = outputs(self._model, pairs, self.spec, self._forward, 1, report)
+        logits = output[:, 0]
+        check_logits(logits, self.spec.path)
+        return Scores(logits, int(lengths.sum()), truncated)
 
     def _forward(self, features: dict[str, Any]) -> Any:
         return self._model(features)["scores"].reshape(-1, 1)

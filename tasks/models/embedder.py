@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.runtime import Report, count_truncated, loaded, run_batches, tokenise
+from tasks.models.runtime import Report, loaded, outputs
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ class Embedder:
         """
         if len(texts) == 0:
             return Embeddings(np.empty((0, self.dim), dtype=np.float32), 0, 0)
-        encoded = tokenise(self._model, texts, self.spec.prompt, self.spec.path)
-        output = run_batches(encoded, self.spec, lambda features: self._model(features)["sentence_embedding"], self._width, report)
+        output, lengths, truncated = outputs(self._model, texts, self.spec, self._forward, self._width, report)
         vectors = finish(output[:, : self.dim], self.similarity, self.spec.path)
-        lengths = encoded.lengths
-        return Embeddings(vectors, int(lengths.sum()), count_truncated(self._model, texts, self.spec.prompt, lengths))
+        return Embeddings(vectors, int(lengths.sum()), truncated)
+
+    def _forward(self, features: dict[str, Any]) -> Any:
+        return self._model(features)["sentence_embedding"]
 
 
 def finish(output: NDArray[np.float32], similarity: str, name: str) -> NDArray[np.float32]:
@@ -89,6 +90,11 @@ def finish(output: NDArray[np.float32], similarity: str, name: str) -> NDArray[n
     if similarity == "dot":
         return np.ascontiguousarray(output)
     return np.ascontiguousarray(output / norms[:, None], dtype=np.float32)
+
+
+def import_libraries() -> None:
+    """Import what loads a model, which takes seconds the first time."""
+    from sentence_transformers import SentenceTransformer  # noqa: F401
 
 
 def _make(folder: str, arguments: dict[str, Any]) -> Any:

@@ -36,6 +36,8 @@ from tasks.models.trainer import Planned, Trainer, Watch, arguments_of, dataset_
 from tasks.models.training import deterministic
 from tasks.runner.cores import worker_cores
 
+_SAID = ("cache_staleness", "cache_cross_entropy", "cache_filled")  # by the loss, in the trainer's log
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -45,11 +47,13 @@ class Outcome:
         steps: of the optimiser, those before a resumption too.
         losses: (last step, mean loss) of consecutive stretches.
         resumed_from: the step that this run went on from; 0: the start.
+        said: what the loss said of the same stretches besides: last step and figures by name; empty for most losses.
     """
 
     steps: int
     losses: list[tuple[int, float]]
     resumed_from: int
+    said: list[dict[str, float]]
 
 
 def finetune(
@@ -88,7 +92,7 @@ def finetune(
         if pool is not None:
             _replace_model(loss, model, Pieces(model, pool))
         batches = plan(samples, settings)
-        watch = Watch(report, spec.path)
+        watch = Watch(report, spec.path, loss)
         trainer = Trainer(
             model=model,
             args=arguments_of(settings, spec, query_prompt, samples, len(batches), checkpoints),
@@ -103,7 +107,13 @@ def finetune(
         model.max_seq_length = own_length
         model.save_pretrained(str(folder), create_model_card=False)
         losses = [(int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry]
-        return Outcome(trainer.state.global_step, losses, watch.resumed_from)
+        return Outcome(trainer.state.global_step, losses, watch.resumed_from, _said(trainer.state.log_history))
+
+
+def _said(history: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """Entries of the trainer's log that the loss added to."""
+    told = [{name: entry[name] for name in ("step", *_SAID) if name in entry} for entry in history]
+    return [entry for entry in told if len(entry) > 1]
 
 
 def plan(samples: Samples, settings: TrainSettings) -> list[Ints]:

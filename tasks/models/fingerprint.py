@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -71,7 +72,18 @@ def folder_digest(folder: Path) -> str:
     other backends' files do not. The folder's own name and place do not.
     """
     files = sorted((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.is_file())
-    return digest([[name, file_checksum(file)] for name, file in files if matters(Path(name))])
+    return digest([[name, _checksum(file)] for name, file in files if matters(Path(name))])
+
+
+def _checksum(file: Path) -> str:
+    """A file's checksum, read once a process unless the file was written meanwhile."""
+    seen = file.stat()
+    return _known_checksum(file, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _known_checksum(file: Path, *_: int) -> str:
+    return file_checksum(file)
 
 
 def part_digest(part: Part) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,16 @@ def cpu_has_bfloat16(cpuinfo: str = "/proc/cpuinfo") -> bool:
         return False
     flags = next((line for line in lines if line.startswith("flags")), "")
     return bool(_CPU_BFLOAT16 & set(flags.split()))
+
+
+@cache
+def processor(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """The CPU's name, as the system gives it."""
+    try:
+        lines = Path(cpuinfo).read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 _PLAIN_ATTENTION = 256  # tokens, up to which a CPU trains with plain attention
@@ -61,14 +72,14 @@ def resolve_dtype(dtype: str, device: str) -> str:
 
 
 def resolve_backend(backend: str, device: str, dtype: str) -> str:
-    """``auto`` as ``fused`` where layers can be packed: bfloat16 on a CPU; see :mod:`tasks.models.fused`.
+    """``auto`` as ``fused`` or ``packed`` where that can be: bfloat16 on a CPU, and on a GPU that has it; see the modules of these names.
 
-    >>> resolve_backend("auto", "cpu", "bfloat16"), resolve_backend("auto", "cpu", "float32"), resolve_backend("torch", "cpu", "bfloat16")
-    ('fused', 'torch', 'torch')
+    >>> resolve_backend("auto", "cpu", "bfloat16"), resolve_backend("auto", "cpu", "float32"), resolve_backend("auto", "cuda", "bfloat16")
+    ('fused', 'torch', 'packed')
     """
     if backend != "auto":
         return backend
-    return "fused" if (device, dtype) == ("cpu", "bfloat16") else "torch"
+    return {("cpu", "bfloat16"): "fused", ("cuda", "bfloat16"): "packed"}.get((device, dtype), "torch")
 
 
 def training_attention(device: str, max_length: int) -> dict[str, str]:

@@ -42,6 +42,7 @@ class Encoded:
     filling: dict[str, int] = field(default_factory=dict)  # what pads a feature; 0 unless named
     left: bool = False  # pad before the tokens
     limit: int = 512  # the model's greatest length
+    truncated: int = 0  # inputs that lost tokens
 
     @property
     def lengths(self) -> NDArray[np.int64]:
@@ -104,6 +105,10 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     model.eval()
     if spec.backend == "fused":
         _fuse(model, spec)
+    if spec.backend == "packed":
+        from tasks.models.packed import pack
+
+        pack(model, lambda inputs: tokenise(model, inputs, "", spec.path), spec.path)
     return model
 
 
@@ -167,7 +172,16 @@ def tokenise(model: Any, inputs: Sequence[Any], prompt: str, name: str) -> Encod
                 encoded.features.setdefault(key, []).extend(np.array(row, dtype=np.int32) for row in value)
             else:
                 encoded.common[key] = value
+        encoded.truncated += _truncated(model, made, piece, prompt)
     return encoded
+
+
+def _truncated(model: Any, made: Any, inputs: Sequence[Any], prompt: str) -> int:
+    """How many inputs lost tokens. A fast tokenizer keeps what it cut off; with another one, those at the limit are tokenised again."""
+    encodings = getattr(made, "encodings", None)
+    if encodings is not None:
+        return sum(bool(one.overflowing) for one in encodings)
+    return count_truncated(model, inputs, prompt, np.array([len(ids) for ids in made["input_ids"]], dtype=np.int64))
 
 
 def pad(rows: Sequence[NDArray[np.int32]], length: int, filling: int, left: bool) -> NDArray[np.int64]:
@@ -183,6 +197,31 @@ def pad(rows: Sequence[NDArray[np.int32]], length: int, filling: int, left: bool
         else:
             result[number, : len(row)] = row
     return result
+
+
+def outputs(
+    model: Any, inputs: Sequence[Any], spec: ModelSpec, forward: Forward, width: int, report: Report
+) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
+    """The model's output for each text or pair, float32 (n, width), their tokens, int64 (n,), and how many lost some.
+
+    On a CPU all inputs are tokenised before the first batch: the tokenizer is Rust, and uses all cores as the batches do, so that nothing
+    would be won by running it beside them (docs/decisions/0014). Arguments as for :func:`run_batches`.
+    """
+    truncated: list[int] = []
+
+    def tokenised(some: Sequence[Any]) -> Encoded:
+        made = tokenise(model, some, spec.prompt, spec.path)
+        truncated.append(made.truncated)
+        return made
+
+    if spec.backend == "packed":
+        from tasks.models.packed import is_packed, run_packed
+
+        if is_packed(model):
+            output, lengths = run_packed(model, inputs, tokenised, spec.batch_tokens, width, _TOKENISED_AT_ONCE, report)
+            return output, lengths, sum(truncated)
+    encoded = tokenised(inputs)
+    return run_batches(encoded, spec, forward, width, report), encoded.lengths, sum(truncated)
 
 
 def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int, report: Report) -> NDArray[np.float32]:

@@ -22,9 +22,10 @@ class _Loaded(Settings):
     max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
     dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
     device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
-    backend: Literal["auto", "torch", "fused"] = Field(
+    backend: Literal["auto", "torch", "fused", "packed"] = Field(
         "auto",
-        description="fused: packed linear layers with GELU and residual sums inside, for bfloat16 on a CPU; auto: where that is possible.",
+        description="fused: packed linear layers with GELU and residual sums inside, for bfloat16 on a CPU; "
+        "packed: batches without padding, for bfloat16 on a GPU; auto: where that is possible.",
     )
     batch_tokens: int | None = Field(
         None,
@@ -104,6 +105,11 @@ class TeacherSettings(_Loaded):
     prompt: str = Field("", description="Put before each query.")
     activation: Literal["auto", "sigmoid", "identity"] = Field("auto", description="How a logit becomes teacher_sigmoid; auto: sigmoid.")
     pairs_per_partition: int = Field(20_000, ge=1, description="Pairs that a crash can lose.")
+    lazy: bool = Field(
+        False,
+        description="Score a query's candidates only until nothing that the run's recipes draw can change: the same training rows from "
+        "fewer pairs. The candidates are partial then: no other recipe selects from them, and nothing is calibrated or estimated on them.",
+    )
 
     @model_validator(mode="after")
     def _one_teacher(self) -> TeacherSettings:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -21,6 +22,7 @@ from tasks.models.samples import Ints, Samples
 from tasks.models.train_settings import TrainSettings
 
 COMPLETE = "complete"
+_LOSS = "loss.pt"
 _POINTS = 200  # of the loss curve
 _KEPT = 2
 
@@ -41,7 +43,12 @@ class Planned(DefaultBatchSampler):  # type: ignore[misc]
 
 
 class Trainer(SentenceTransformerTrainer):  # type: ignore[misc]
-    """The trainer without model cards: they look things up on the hub, and ours says what matters."""
+    """The trainer without model cards: they look things up on the hub, and ours says what matters. Its log has what the loss says."""
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With what the loss says of the steps since the last entry, where it says something."""
+        said = getattr(self.loss, "said", None)
+        super().log({**logs, **(said() if said is not None and "loss" in logs else {})}, start_time)
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None."""
@@ -51,16 +58,25 @@ class Trainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Progress, a mark in each complete checkpoint, and a stop where the loss is lost."""
+    """Progress, what the loss itself keeps and a mark in each complete checkpoint, and a stop where the loss is lost.
 
-    def __init__(self, report: Report, name: str) -> None:
+    Args:
+        report: told of steps.
+        name: of the base model, for messages.
+        loss: with ``state()`` and ``restore(state)`` where it keeps something from step to step.
+    """
+
+    def __init__(self, report: Report, name: str, loss: torch.nn.Module) -> None:
         self._report = report
         self._name = name
+        self._loss: Any = loss if hasattr(loss, "restore") else None
         self.resumed_from = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Steps done before."""
+        """Steps done before, and what the loss had kept then."""
         self.resumed_from = state.global_step
+        if state.global_step and self._loss is not None:
+            self._loss.restore(torch.load(_folder(args, state) / _LOSS, map_location=args.device, weights_only=True))
         self._report(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -74,7 +90,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """The checkpoint is whole."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        if self._loss is not None:
+            torch.save(self._loss.state(), _folder(args, state) / _LOSS)
+        (_folder(args, state) / COMPLETE).touch()
+
+
+def _folder(args: Any, state: Any) -> Path:
+    """Of the checkpoint of the present step."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -128,6 +128,7 @@ class Estimate(Settings):
 
     recipe: str
     estimator: str
+    words: str = Field("", description="What its rate is, in words, as the terminal has it.")
     quantity: Literal["false_negatives", "survival", "in_batch"] = Field(
         "false_negatives",
         description="Share of negatives that are relevant; P(emitted | relevant and retrieved), which is no rate of negatives; or what a "
@@ -217,6 +218,18 @@ class Cost(Settings):
     reused: bool = Field(False, description="An earlier round had done it.")
 
 
+class Planned(Settings):
+    """What one stage was to take and took, in the run that made the round."""
+
+    stage: str
+    planned_seconds: float | None = Field(description="None: it was not planned.")
+    seconds: float = Field(ge=0)
+    planned_calls: int | None = None
+    model_calls: int = Field(0, ge=0)
+    planned_bytes: int | None = None
+    bytes: int = Field(0, ge=0)
+
+
 class Staleness(Settings):
     """How far the round's negatives are behind a newer model."""
 
@@ -244,5 +257,6 @@ class ReportData(Settings):
     zero_count: int = Field(0, ge=0, description="How many there are.")
     hubs: tuple[Hub, ...] = Field((), description="Documents that are negatives most often.")
     cost: tuple[Cost, ...] = ()
+    planned: tuple[Planned, ...] = Field((), description="Of the run that made the round, where there was a plan; all stages last.")
     staleness: Staleness | None = None
     absent: dict[Section, str] = Field(default_factory=dict, description="Why a section is missing, in place of the usual sentence.")

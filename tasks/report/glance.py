@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tasks.calibration import ON_LABELS
 from tasks.compare.results import Measures, RecipeOutcome
 from tasks.report.data import ReportData
 from tasks.report.words import count, interval, number, percent
@@ -44,7 +45,7 @@ def _mined(data: ReportData) -> Iterator[Tile]:
 
 
 def _false_negatives(data: ReportData) -> Iterator[Tile]:
-    """The rate that is best known: measured, else the first estimator's, else the calibrated teacher's."""
+    """The rate that is best known: measured, else the first estimator's, else the teacher's, which is no count."""
     own, base = _outcome(data, data.facts.recipe), _outcome(data, data.facts.baseline)
     beside = data.facts.baseline
     if own and own.metrics.leak:
@@ -56,12 +57,12 @@ def _false_negatives(data: ReportData) -> Iterator[Tile]:
     for (recipe, estimator), each in estimates.items():
         if recipe == data.facts.recipe and each.rate is not None:
             found = estimates.get((beside, estimator))
-            note = ", ".join(filter(None, (interval(each.low, each.high), f"estimated by {estimator}")))
+            note = ", ".join(filter(None, (interval(each.low, each.high), each.words or f"estimated by {estimator}")))
             yield Tile("false negatives", percent(each.rate), note, f"{beside}: {percent(found.rate)}" if found else "")
             return
     if own and own.metrics.compared.estimated:
         rate, other = own.metrics.compared.estimated, base.metrics.compared.estimated if base else None
-        note = f"{interval(rate.low, rate.high)}, estimated by the teacher"
+        note = f"{interval(rate.low, rate.high)}, by the teacher, {ON_LABELS}"
         yield Tile("false negatives", percent(rate.value), note, f"{beside}: {percent(other.value)}" if other else "")
 
 

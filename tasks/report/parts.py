@@ -192,7 +192,10 @@ def _cost(data: ReportData) -> _Blocks:
     if not data.cost:
         return "", []
     figure = Figure(*figures.cost_figure("cost-1", data.cost))
-    return "Seconds of computing are summed over partitions.", [Block(figures=(figure,)), Block(tables=(tables.cost_table(data.cost),))]
+    blocks = [Block(figures=(figure,)), Block(tables=(tables.cost_table(data.cost),))]
+    if data.planned:
+        blocks.append(Block(tables=(tables.planned_table(data.planned),)))
+    return "Seconds of computing are summed over partitions.", blocks
 
 
 def _staleness(data: ReportData) -> _Blocks:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.compare.results import RecipeOutcome
 from tasks.compare.tables import comparison_rows
-from tasks.report.data import Calibration, Cost, Estimate, Funnel, Reviewed, Slice, Value, Yields
+from tasks.report.data import Calibration, Cost, Estimate, Funnel, Planned, Reviewed, Slice, Value, Yields
 from tasks.report.keys import Key
 from tasks.report.words import NOTHING, count, interval, line, number, percent, seconds, size, spaced
 
@@ -180,6 +180,27 @@ def cost_table(stages: Sequence[Cost]) -> Table:
     return Table("Cost by stage", heads, (*rows, Row(_cost(total).cells, strong=True)))
 
 
+def planned_table(stages: Sequence[Planned]) -> Table:
+    """What each stage was to take beside what it took; the last is all of them."""
+    rows = [
+        Row(
+            (
+                Cell(spaced(each.stage)),
+                Cell(NOTHING if each.planned_seconds is None else seconds(each.planned_seconds)),
+                Cell(seconds(each.seconds), note=_apart(each.planned_seconds, each.seconds)),
+                Cell(count(each.planned_calls)),
+                Cell(count(each.model_calls)),
+                Cell(NOTHING if each.planned_bytes is None else size(each.planned_bytes)),
+                Cell(size(each.bytes)),
+            ),
+            strong=at == len(stages) - 1,
+        )
+        for at, each in enumerate(stages)
+    ]
+    heads = _heads("stage", "computing planned, actual, model calls planned, actual, written planned, actual")
+    return Table("Planned and actual, of the run that made the round", heads, tuple(rows))
+
+
 def values_table(values: Mapping[str, Value]) -> Table:
     """Named values."""
     return Table("Values", _heads("measure", "value"), tuple(Row((Cell(line(name, 80)), _value(value))) for name, value in values.items()))
@@ -189,6 +210,11 @@ def _cost(each: Cost) -> Row:
     time = Cell(NOTHING, note="done before") if each.reused else Cell(seconds(each.seconds))
     calls = Cell(NOTHING if each.reused else count(each.model_calls))
     return Row((Cell(spaced(each.stage)), time, calls, Cell(count(each.cache_hits)), Cell(size(each.bytes))))
+
+
+def _apart(planned: float | None, actual: float) -> str:
+    """How far the actual value is from the planned one, as ``+12 %``; nothing for what takes no time."""
+    return f"{100 * (actual - planned) / planned:+.0f} %" if planned is not None and planned >= 1 else ""
 
 
 def _numbers(each: Reviewed) -> tuple[Cell, Cell, Cell]:
@@ -233,7 +259,7 @@ _RECIPES: tuple[tuple[str, str, _Make], ...] = (
     ("recipe", "recipe", lambda row: Cell(row["recipe"])),
     ("false negatives", "leak", _rate("leak")),
     ("by gradient", "leak_gradient", lambda row: Cell(percent(row["leak_gradient"]))),
-    ("estimated", "estimated", _rate("estimated")),
+    ("by the teacher: no count", "estimated", _rate("estimated")),
     ("hardness", "similarity", lambda row: Cell(number(row["similarity"]))),
     ("second encoder", "fixed_similarity", lambda row: Cell(number(row["fixed_similarity"]))),
     ("served", "served", lambda row: Cell(percent(row["served"]))),

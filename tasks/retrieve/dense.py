@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,19 +12,32 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.folds import Fold
-from tasks.retrieve.chunk import asked_rows, expected
+from tasks.models.hardware import resolve_device
+from tasks.retrieve.chunk import expected
 from tasks.retrieve.chunk import keyed as chunk_key
+from tasks.retrieve.clusters import check_dimensions, query_vectors
 from tasks.retrieve.ranking import retrieved_table
 from tasks.retrieve.settings import DenseSettings
 from tasks.runner.cores import worker_cores
 from tasks.runner.stage import Job, Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
-from tasks.store.tables import read_array
+from tasks.store.tables import local_file, read_array
 
 STAGE = Stage(name="retrieve-dense", version=1, function="tasks.retrieve.dense:run", unit="searches")
+ON_DEVICE = dataclasses.replace(STAGE, model=True)
 
-_POINTS_PER_CLUSTER = 39
+Search = Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.int64]]]
+
+
+def settled(settings: DenseSettings, embed_documents: Sequence[Part]) -> DenseSettings:
+    """The settings with ``index: auto`` settled by the corpus' size, and ``device: auto`` by what there is; only flat is for a GPU."""
+    rows = sum(part.file("vectors.npy").rows or 0 for part in embed_documents)
+    device = "cpu" if settings.index == "ivf" else resolve_device(settings.device)
+    index = settings.index
+    if index == "auto":
+        index = "ivf" if rows >= settings.auto_ivf_rows and device == "cpu" else "flat"
+    return settings.model_copy(update={"index": index, "device": device})
 
 
 def jobs(
@@ -33,24 +46,25 @@ def jobs(
     embed_queries: Sequence[Part],
     queries: Sequence[Part] = (),
     chunk: Fold | None = None,
+    clusters: Sequence[Part] = (),
 ) -> list[Job]:
     """One job a document partition; a unit is one query searched in one partition.
 
-    Only settings that matter for the chosen index are in the key; ``index: auto`` is settled here by the corpus' size.
+    Only settings that matter for the chosen index are in the key.
 
     Args:
-        settings: of the index and its depth.
+        settings: of the index and its depth, :func:`settled`.
         embed_documents: parts with ``vectors.npy``.
         embed_queries: parts with ``vectors.npy``.
         queries: parts with ``queries.parquet``, in the order of ``embed_queries``; read for a chunk only.
         chunk: the queries that are searched for; none: all.
+        clusters: the part of :mod:`tasks.retrieve.clusters`, for an ivf index.
     """
-    kind = settings.index
-    if kind == "auto":
-        kind = "ivf" if sum(part.file("vectors.npy").rows or 0 for part in embed_documents) >= settings.auto_ivf_rows else "flat"
-    keyed: dict[str, Any] = {"top_k": settings.top_k} if kind == "flat" else settings.model_dump(mode="json", exclude={"auto_ivf_rows"})
-    keyed["index"] = kind
+    keyed: dict[str, Any] = {"top_k": settings.top_k, "index": "flat", **({"device": "cuda"} if settings.device == "cuda" else {})}
     inputs = {"queries": tuple(part.only("vectors.npy") for part in embed_queries)}
+    if settings.index == "ivf":
+        keyed = settings.model_dump(mode="json", exclude={"auto_ivf_rows", "device"})
+        inputs["clusters"] = tuple(clusters)
     if chunk is not None:
         inputs["asked"] = tuple(part.only("queries.parquet") for part in queries)
     units = expected(sum(part.file("vectors.npy").rows or 0 for part in inputs["queries"]), chunk)
@@ -66,92 +80,73 @@ def jobs(
 
 
 def run(work: Work, out: Output) -> None:
-    """Write ``qNNNN.parquet`` (:data:`tasks.schema.RETRIEVED`) for each query partition; meta: index, rows, recall."""
+    """Write ``qNNNN.parquet`` (:data:`tasks.schema.RETRIEVED`) for each query partition.
+
+    Meta: index, rows. Of an ivf index: nlist, nprobe, sampled queries, wanted (how many of their exact best ``top_k`` of the whole corpus
+    lie here), and recall, the share of these that is found.
+    """
     from tasks.retrieve import faiss_search
 
     settings = DenseSettings.model_validate({name: value for name, value in work.job.settings.items() if name != "chunk"})
     vectors = read_array(work.storage, work.job.inputs["documents"][0].file("vectors.npy"))
-    parts = {part.index: read_array(work.storage, part.file("vectors.npy")) for part in work.job.inputs["queries"]}
-    _check_dimensions(vectors, parts)
-    asked = {part.index: asked_rows(work, part) for part in work.job.inputs.get("asked", ())}
-    parts |= {name: parts[name][rows] for name, rows in asked.items() if rows is not None}
+    parts, asked = query_vectors(work)
+    check_dimensions([vectors], list(parts.values()))
     top_k = min(settings.top_k, len(vectors))
     out.meta.update({"index": settings.index, "rows": len(vectors)})
     with faiss_search.single_threads(worker_cores()) as pool:
-        index = None
-        if settings.index == "ivf" and top_k:
-            index = _ivf(settings, vectors, list(parts.values()), top_k, pool, out)
-        elif top_k:
-            index = faiss_search.build_flat(vectors)
+        search = _search(work, settings, vectors, top_k, pool, out)
         for name, queries in parts.items():
-            if top_k == 0:
-                scores, rows = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
-            elif settings.index == "ivf":
-                scores, rows = faiss_search.search_refined(index, vectors, queries, top_k, pool, work.report)
-            else:
-                scores, rows = faiss_search.search(index, queries, top_k, pool, work.report)
-            out.table(f"{name}.parquet", retrieved_table(scores, rows, asked.get(name)))
+            out.table(f"{name}.parquet", retrieved_table(*search(queries), asked.get(name)))
 
 
-def auto_nlist(rows: int) -> int:
-    """Clusters for a partition: the power of two nearest 4 * sqrt(rows), with enough rows in each to train on.
+def _search(work: Work, settings: DenseSettings, vectors: NDArray[Any], top_k: int, pool: ThreadPoolExecutor, out: Output) -> Search:
+    """What finds the best ``top_k`` of a partition's vectors, by any of the ways there are."""
+    from tasks.retrieve import faiss_search
 
-    >>> auto_nlist(1_000_000), auto_nlist(1000), auto_nlist(10)
-    (4096, 25, 1)
-    """
-    wanted = int(2 ** round(math.log2(4 * math.sqrt(max(rows, 1)))))
-    return max(1, min(wanted, rows // _POINTS_PER_CLUSTER))
+    if top_k == 0:
+        return lambda queries: (np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64))
+    if settings.index == "ivf":
+        trained = _ivf(work, settings, vectors, top_k, pool, out)
+        return lambda queries: faiss_search.search_refined(trained, vectors, queries, top_k, pool, work.report)
+    if settings.device == "cuda":
+        from tasks.models.search import nearest
+
+        return lambda queries: nearest(vectors, queries, top_k, settings.device, work.report)
+    index = faiss_search.build_flat(vectors)
+    return lambda queries: faiss_search.search(index, queries, top_k, pool, work.report)
 
 
-def _ivf(
-    settings: DenseSettings, vectors: NDArray[Any], queries: Sequence[NDArray[Any]], top_k: int, pool: ThreadPoolExecutor, out: Output
-) -> Any:
-    """An ivf index whose recall on a sample of the queries reaches the floor.
+def recall_of(parts: Sequence[Part]) -> float:
+    """Share of the exact best documents of all queries that a search found, as its partitions measured it; 1: the search is exact."""
+    wanted = [int(part.meta.get("wanted", part.meta.get("rows", 1))) for part in parts]
+    found = [float(part.meta.get("recall", 1.0)) * count for part, count in zip(parts, wanted, strict=True)]
+    return sum(found) / sum(wanted) if sum(wanted) else 1.0
+
+
+def _ivf(work: Work, settings: DenseSettings, vectors: NDArray[Any], top_k: int, pool: ThreadPoolExecutor, out: Output) -> Any:
+    """The partition's vectors in the trained clusters; as many of these are searched as the recall floor needs here.
 
     Raises:
-        ModelError: it does not, though all clusters are searched.
+        ModelError: all are searched, and it does not hold.
     """
     from tasks.retrieve import faiss_search
 
-    nlist = auto_nlist(len(vectors)) if settings.nlist == "auto" else min(settings.nlist, len(vectors))
-    index = faiss_search.build_ivf(vectors, nlist, settings.codes, pool)
-    sample = _sample(queries, settings.recall_sample)
-    nprobe, recall = min(settings.nprobe, nlist), 1.0
-    while len(sample):
-        index.nprobe = nprobe
+    (trained,) = work.job.inputs["clusters"]
+    sample, borders = (read_array(work.storage, trained.file(name)) for name in ("sample.npy", "borders.npy"))
+    index = faiss_search.fill_ivf(local_file(work.storage, trained.file("index.faiss")), vectors, pool)
+    nlist, recall = int(index.nlist), 1.0
+    wanted = faiss_search.reaching(faiss_search.exact([vectors], sample, top_k, pool)[0], borders)
+    while wanted:
         found, _ = faiss_search.search_refined(index, vectors, sample, top_k, pool)
-        recall = faiss_search.recall(found, sample, vectors, pool)
+        recall = min(1.0, faiss_search.reaching(found, borders) / wanted)
         if recall >= settings.recall_floor:
             break
-        if nprobe == nlist:
+        if index.nprobe >= nlist:
             raise ModelError(
-                f"dense index: recall@{top_k} is {recall:.3f} with all {nlist} clusters searched, recall_floor is {settings.recall_floor}",
+                f"dense index: recall@{settings.top_k} is {recall:.3f} with all {nlist} clusters searched, "
+                f"recall_floor is {settings.recall_floor}",
                 "set retrieve.dense.codes: float32 or index: flat, or lower recall_floor",
             )
-        nprobe = min(2 * nprobe, nlist)
-    index.nprobe = nprobe
-    out.meta.update({"nlist": nlist, "nprobe": nprobe, "recall": round(recall, 6), "sampled": len(sample)})
+        index.nprobe = min(2 * int(index.nprobe), nlist)
+    out.meta.update(nlist=nlist, nprobe=int(index.nprobe), recall=round(recall, 6), wanted=wanted, sampled=len(sample))
     return index
-
-
-def _sample(queries: Sequence[NDArray[Any]], wanted: int) -> NDArray[np.float32]:
-    """Evenly spaced query vectors over all query partitions."""
-    from tasks.retrieve import faiss_search
-
-    sizes = np.array([len(part) for part in queries], dtype=np.int64)
-    chosen = faiss_search.evenly_spaced(int(sizes.sum()), wanted)
-    ends = np.cumsum(sizes)
-    pieces = [
-        faiss_search.as_floats(part[chosen[(chosen >= end - size) & (chosen < end)] - (end - size)])
-        for part, size, end in zip(queries, sizes, ends, strict=True)
-    ]
-    return np.concatenate(pieces) if pieces else np.empty((0, 0), dtype=np.float32)
-
-
-def _check_dimensions(vectors: NDArray[Any], parts: dict[str, NDArray[Any]]) -> None:
-    for name, queries in parts.items():
-        if len(queries) and len(vectors) and queries.shape[1] != vectors.shape[1]:
-            raise ModelError(
-                f"queries {name} have {queries.shape[1]} dimensions, documents {vectors.shape[1]}",
-                "embed both with one model and truncate_dim",
-            )

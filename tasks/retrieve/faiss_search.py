@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.store.tables import let_go
+
 QUERY_BLOCK = 256
 ROW_BLOCK = 16_384
-TRAINING_ROWS = 64
 REFINE = 2
 _GATHERED_FLOATS = 1 << 24
+_ROUNDING = 1e-6
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -41,16 +44,16 @@ def build_flat(vectors: NDArray[Any]) -> Any:
     return index
 
 
-def build_ivf(vectors: NDArray[Any], nlist: int, codes: str, pool: ThreadPoolExecutor) -> Any:
-    """An inverted-file index, trained on an evenly spaced sample of the vectors.
+def train_ivf(sample: NDArray[Any], nlist: int, codes: str, pool: ThreadPoolExecutor) -> Any:
+    """An empty inverted-file index.
 
     Args:
-        vectors: (n, dim), float16 or float32; n ≥ nlist.
+        sample: (n, dim), float16 or float32; n ≥ nlist.
         nlist: clusters.
         codes: ``float32``, or ``sq8`` for one byte a dimension.
         pool: from :func:`single_threads`.
     """
-    dim = vectors.shape[1]
+    dim = sample.shape[1]
     quantizer = faiss.IndexFlatIP(dim)
     index: Any
     if codes == "sq8":
@@ -58,12 +61,29 @@ def build_ivf(vectors: NDArray[Any], nlist: int, codes: str, pool: ThreadPoolExe
     else:
         index = faiss.IndexIVFFlat(quantizer, dim, nlist, faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1
-    sample = evenly_spaced(len(vectors), max(nlist * TRAINING_ROWS, 4096))
-    pool.submit(index.train, as_floats(vectors[sample])).result()
+    pool.submit(index.train, as_floats(sample)).result()
+    return index
+
+
+def as_bytes(index: Any) -> bytes:
+    """An index as a file's content."""
+    written: bytes = faiss.serialize_index(index).tobytes()
+    return written
+
+
+def fill_ivf(trained: Path, vectors: NDArray[Any], pool: ThreadPoolExecutor) -> Any:
+    """An index with rows 0, 1, … in its clusters.
+
+    Args:
+        trained: a file of :func:`as_bytes`, of an empty index.
+        vectors: (n, dim), float16 or float32.
+        pool: from :func:`single_threads`.
+    """
+    index: Any = faiss.read_index(str(trained))
     starts = range(0, len(vectors), ROW_BLOCK)
 
     def nearest(start: int) -> Rows:
-        clusters: Rows = quantizer.search(as_floats(vectors[start : start + ROW_BLOCK]), 1)[1]
+        clusters: Rows = index.quantizer.search(as_floats(vectors[start : start + ROW_BLOCK]), 1)[1]
         return np.ascontiguousarray(clusters[:, 0])
 
     for start, clusters in zip(starts, pool.map(nearest, starts), strict=True):
@@ -78,7 +98,7 @@ def search(
     """The ``top_k`` best rows of an index for each query.
 
     Args:
-        index: from :func:`build_flat` or :func:`build_ivf`.
+        index: from :func:`build_flat` or :func:`fill_ivf`.
         queries: (q, dim), float16 or float32.
         top_k: at most the index's rows.
         pool: from :func:`single_threads`.
@@ -122,28 +142,46 @@ def search_refined(
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def recall(found: Floats, queries: NDArray[Any], vectors: NDArray[Any], pool: ThreadPoolExecutor) -> float:
-    """Share of the exact top-k that an approximate search found; documents that tie with the k-th count as found.
+def exact(
+    arrays: Sequence[NDArray[Any]], queries: Floats, top_k: int, pool: ThreadPoolExecutor, report: Callable[[int], None] | None = None
+) -> tuple[Floats, Rows]:
+    """The best rows of several arrays together, by comparing with all of them; one block of rows a thread is in memory.
 
     Args:
-        found: (q, k) exact scores of the documents that were found, -inf where there were fewer.
+        arrays: (n, dim) each.
         queries: (q, dim).
-        vectors: (n, dim), all that could be found; n ≥ k.
+        top_k: at most so many.
         pool: from :func:`single_threads`.
+        report: told how many rows are done.
+
+    Returns:
+        Scores float32 and rows int64, counted over all arrays, both (q, min(top_k, all rows)); of equal scores the first row comes first.
     """
-    top_k = found.shape[1]
-    best = np.full((len(queries), 0), -np.inf, dtype=np.float32)
-    for start in range(0, len(vectors), ROW_BLOCK):
-        block = build_flat(vectors[start : start + ROW_BLOCK])
-        scores, _ = search(block, queries, min(top_k, block.ntotal), pool)
-        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :top_k]
-    last = best[:, -1:]
-    return float(np.mean(found >= last - 1e-6 * np.maximum(1.0, np.abs(last))))
+    scores, rows = np.empty((len(queries), 0), dtype=np.float32), np.empty((len(queries), 0), dtype=np.int64)
+    before = 0
+    for array in arrays:
+        starts = range(0, len(array), ROW_BLOCK)
+
+        def block(start: int, array: NDArray[Any] = array) -> tuple[Floats, Rows]:
+            piece = build_flat(array[start : start + ROW_BLOCK])
+            found: tuple[Floats, Rows] = piece.search(queries, min(top_k, piece.ntotal))
+            return found
+
+        for start, (piece_scores, piece_rows) in zip(starts, pool.map(block, starts), strict=True):
+            scores = np.concatenate([scores, piece_scores], axis=1)
+            rows = np.concatenate([rows, piece_rows + (before + start)], axis=1)
+            order = np.lexsort((rows, -scores), axis=1)[:, :top_k]
+            scores, rows = np.take_along_axis(scores, order, axis=1), np.take_along_axis(rows, order, axis=1)
+        let_go(array)
+        before += len(array)
+        if report is not None:
+            report(len(array))
+    return scores, rows
 
 
-def evenly_spaced(rows: int, wanted: int) -> Rows:
-    """At most ``wanted`` distinct rows out of ``rows``, ascending."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64)) if rows else np.empty(0, dtype=np.int64)
+def reaching(scores: Floats, borders: Floats) -> int:
+    """How many scores (q, k) reach their query's border (q,), or fall short of it by rounding only."""
+    return int((scores >= (borders - _ROUNDING * np.maximum(1.0, np.abs(borders)))[:, None]).sum())
 
 
 def as_floats(block: NDArray[Any] | Sequence[Any]) -> Floats:

@@ -16,8 +16,11 @@ class DenseSettings(Settings):
     index: Literal["auto", "flat", "ivf"] = Field(
         "auto", description="flat is exact; ivf searches nprobe of nlist clusters; auto: by the corpus' size"
     )
-    auto_ivf_rows: int = Field(1_000_000, ge=1, description="index: auto takes ivf from so many documents on")
-    nlist: int | Literal["auto"] = Field("auto", description="clusters of an ivf index; auto: about 4 * sqrt(rows of the partition)")
+    auto_ivf_rows: int = Field(1_000_000, ge=1, description="index: auto takes ivf from so many documents on; on a GPU never")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where the flat index is searched; auto: on the GPU, where there is one that torch can use"
+    )
+    nlist: int | Literal["auto"] = Field("auto", description="clusters of an ivf index; auto: about 4 * sqrt(rows of a partition)")
     nprobe: int = Field(16, ge=1, description="clusters that are searched at first; doubled until recall_floor holds")
     codes: Literal["float32", "sq8"] = Field(
         "float32", description="what an ivf index keeps of each vector; sq8 takes a quarter of the memory"

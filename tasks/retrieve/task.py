@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tasks.folds import Fold
-from tasks.retrieve import bm25, dense
+from tasks.retrieve import bm25, clusters, dense
 from tasks.retrieve import candidates as merged
 from tasks.retrieve.settings import Bm25Settings, DenseSettings, RetrieveSettings
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
 from tasks.store.manifest import Part, StageManifest
 
-_dense = stage_task(dense.STAGE)
+_clusters = stage_task(clusters.STAGE)
+_dense = {"cpu": stage_task(dense.STAGE), "cuda": stage_task(dense.ON_DEVICE)}
 _statistics = stage_task(bm25.STATISTICS_STAGE)
 _bm25 = stage_task(bm25.STAGE)
 _candidates = stage_task(merged.STAGE)
@@ -25,9 +26,12 @@ def retrieve_dense(
     embed_queries: Sequence[Part],
     queries: Sequence[Part] = (),
     chunk: Fold | None = None,
-) -> StageManifest:
-    """Search by vectors: stage ``retrieve-dense``."""
-    return _dense(context, dense.jobs(settings, embed_documents, embed_queries, queries, chunk))
+) -> list[StageManifest]:
+    """Search by vectors: for an ivf index the stage ``dense-clusters``; last, the stage ``retrieve-dense``."""
+    chosen = dense.settled(settings, embed_documents)
+    trained = [_clusters(context, made) for made in [clusters.jobs(chosen, embed_documents, embed_queries, queries, chunk)] if made]
+    parts = [part for manifest in trained for part in manifest.parts]
+    return [*trained, _dense[chosen.device](context, dense.jobs(chosen, embed_documents, embed_queries, queries, chunk, parts))]
 
 
 def retrieve_bm25(

@@ -21,13 +21,16 @@ CANDIDATES = pa.schema(
         *(PROMOTIONS.field(name) for name in ("score", "teacher_probability", "teacher_margin", "label_evidence", "second_score")),
     ]
 )
-REASONS = ("few_signals", "labelled", "promoted", "protected", "contradicted", "over_cap")
+#: signals that rest on the same labels: they agree where these mislead both
+FROM_LABELS = ("teacher", "label_evidence")
+REASONS = ("few_signals", "same_labels", "labelled", "promoted", "protected", "contradicted", "over_cap")
 _PAIRS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string())])
 
-_SQL = """
+_SQL = f"""
 WITH judged AS (
   SELECT c.* REPLACE (list_sort(list_distinct(c.signals)) AS signals),
     CASE WHEN coalesce(len(list_distinct(c.signals)), 0) < $least THEN 'few_signals'
+      WHEN $beyond AND len(list_filter(c.signals, lambda one: one NOT IN {FROM_LABELS})) = 0 THEN 'same_labels'
       WHEN c.labelled THEN 'labelled'
       WHEN e.query_id IS NOT NULL THEN 'promoted'
       WHEN coalesce(lower(s.split), 'train') <> 'train' THEN 'protected'
@@ -51,7 +54,8 @@ class Promotion:
     Args:
         promoted: as :data:`tasks.schema.PROMOTIONS`, by query, best first; signals sorted.
         refused: query_id, doc_id, reason of the others.
-        counts: refused pairs by reason (:data:`REASONS`): too few signals; of those with enough: there is a label already; it was promoted
+        counts: refused pairs by reason (:data:`REASONS`): too few signals, or none that does not rest on the labels; of
+            those with enough: there is a label already; it was promoted
             before; the query's split measures; a reviewer called it not relevant; over the cap.
     """
 
@@ -75,6 +79,8 @@ def promote(
 ) -> Promotion:
     """The pseudo-positives on which independent signals agree: most signals first, then the highest score.
 
+    Unless set otherwise one of them is a review or a second teacher, which do not rest on the labels (:data:`FROM_LABELS`).
+
     A signal counts once, however often it is named. Only queries of split train, or of none, are given any.
 
     Args:
@@ -89,7 +95,7 @@ def promote(
         "splits": splits.select(["query_id", "split"]),
         "earlier": _PAIRS.empty_table() if earlier is None else earlier.select(_PAIRS.names).cast(_PAIRS),
     }
-    judged = run(_SQL, tables, {"least": settings.min_signals, "most": settings.per_query})
+    judged = run(_SQL, tables, {"least": settings.min_signals, "beyond": settings.beyond_labels, "most": settings.per_query})
     promoted = run("SELECT * FROM j WHERE reason IS NULL", {"j": judged})
     refused = run("SELECT query_id, doc_id, reason FROM j WHERE reason IS NOT NULL ORDER BY query_id, doc_id", {"j": judged})
     counts = {entry["values"]: entry["counts"] for entry in refused["reason"].value_counts().to_pylist()}

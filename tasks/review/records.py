@@ -19,7 +19,8 @@ from tasks.review.labels import Answer, Answers, settle
 from tasks.review.sample import Manifest
 from tasks.sql import run
 from tasks.store.keys import digest
-from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
+from tasks.store.seal import find_record, put_record, read_record
 from tasks.store.storage import Storage
 
 LABELLED = pa.schema(
@@ -86,7 +87,7 @@ def publish_review(storage: Storage, manifest: Manifest, answers: Answers | Iter
             number=old.number if old else len(order), updated=datetime.now(UTC).isoformat("T", "seconds"), manifest=manifest, answers=merged
         )
         name = f"manifests/reviews/{dataset}/{record.review_id}-{digest(record.model_dump(mode='json'))[:16]}.json"
-        storage.put_bytes(name, record.model_dump_json(indent=1).encode())
+        put_record(storage, name, record)
         published[:] = [record]
         return {"order": order, "reviews": {**reviews, manifest.checksum: name}}
 
@@ -103,6 +104,14 @@ def review_manifests(storage: Storage, dataset: str) -> list[str]:
     """Names of the reviews' present records: their digest is a version of all labels of the dataset."""
     pointer = read_pointer(storage, f"reviews/{dataset}")
     return [pointer["reviews"][checksum] for checksum in pointer["order"]] if pointer else []
+
+
+def rebuild_reviews(storage: Storage, dataset: str) -> None:
+    """Make a dataset's pointer anew from its records: of each review the last one, in the order of their numbers."""
+    found = [(name, find_record(storage, name, ReviewRecord)) for name in storage.list_names(f"manifests/reviews/{dataset}/")]
+    records = sorted(((one.number, one.updated, one.manifest.checksum, name) for name, one in found if one is not None))
+    reviews = {checksum: name for _, _, checksum, name in records}
+    rebuild_pointer(storage, f"reviews/{dataset}", {"order": list(reviews), "reviews": reviews})
 
 
 def label_table(record: ReviewRecord) -> pa.Table:
@@ -145,7 +154,7 @@ def _merged(old: tuple[Answer, ...], new: tuple[Answer, ...]) -> tuple[Answer, .
 
 
 def _read(storage: Storage, name: str) -> ReviewRecord:
-    return ReviewRecord.model_validate_json(storage.read_bytes(name))
+    return read_record(storage, name, ReviewRecord)
 
 
 def sure_labels(storage: Storage, dataset: str) -> pa.Table:

@@ -25,6 +25,11 @@ class PromotionSettings(Settings):
     """When a pseudo-positive becomes a label: which signals speak for it, and how many must agree."""
 
     min_signals: int = Field(default=2, ge=2, le=4, description="signals of different kinds that must agree")
+    beyond_labels: bool = Field(
+        default=True,
+        description="one of them must be a review or a second teacher: teacher and label_evidence both rest on the same labels, and are "
+        "wrong together",
+    )
     per_query: int = Field(default=3, ge=1, description="most pairs promoted for one query, over all promotions that stand; best first")
     teacher: Literal["auto", "probability", "margin"] = Field(
         default="auto",

@@ -10,20 +10,23 @@ import logging
 import signal
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tasks.errors import StorageError
 from tasks.runner.cores import check_workers_fit, cores, local_workers
 from tasks.runner.runner import run_job
 from tasks.runner.stage import Job, Report, Stage
-from tasks.runner.workers import DEVICE, check_workers, wants_device
+from tasks.runner.workers import DEVICE, Absence, check_workers, results, wants_device
 from tasks.store.manifest import Part
 
 _LOG = logging.getLogger(__name__)
 _TOPIC = "hardmine-progress"
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 300.0  # seconds
+_KEPT = "finished partitions are kept"
+_SETTING = "worker_patience says how long a run waits"
 _DIED = (
     "most often memory ran out: take fewer workers, give each more memory, or make partitions smaller (document_partitions and "
     "query_partitions of a new dataset, pairs_per_partition of the teacher); what is committed is reused"
@@ -36,20 +39,23 @@ class DaskExecutor:
     Args:
         cluster: ``local``, or a scheduler's address (``tcp://host:port``).
         workers: processes of a local cluster; ``None``: by its cores and memory, see :func:`tasks.runner.cores.local_workers`.
-        patience: seconds to wait for the first worker of a scheduler that has none.
+        patience: seconds to wait for a worker where there is none: at the start, and when all have gone.
+        say: is told of such waiting.
 
     Raises:
         StorageError: no scheduler answers there, or it has no worker.
         UsageError: its workers have other code than this run, or there is no memory for so many processes.
     """
 
-    def __init__(self, cluster: str = "local", workers: int | None = None, patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, cluster: str = "local", workers: int | None = None, patience: float = _PATIENCE, say: Callable[[str], None] = _LOG.warning
+    ) -> None:
         import dask
         from distributed import Client, LocalCluster
 
         dask.config.set({"distributed.worker.daemon": True, "distributed.admin.log-format": "%(message)s"})
         self._cluster: Any = None
-        self._address = cluster
+        self._address, self._patience, self._say = cluster, patience, say
         self._checked: set[str] = set()
         if cluster == "local":
             from distributed.system import MEMORY_LIMIT  # the container's, where it has one
@@ -74,7 +80,7 @@ class DaskExecutor:
             except (OSError, TimeoutError) as error:
                 raise StorageError(f"cluster {cluster}: no Dask scheduler answers there", "start one, or set cluster: local") from error
             try:
-                self._await_worker(patience)
+                self._await_worker()
                 self._examine()
             except BaseException:
                 self.close()
@@ -84,28 +90,56 @@ class DaskExecutor:
         """See :class:`tasks.runner.runner.Executor`. Stages that run a model go to workers with a GPU, where some declare one.
 
         Raises:
-            StorageError: the workers that computed a partition died, one after the other.
+            StorageError: the workers that computed a partition died, one after the other; there is no worker for longer than the
+                run has patience; or the scheduler is gone. What is committed stays.
         """
-        from distributed import KilledWorker, as_completed
+        from distributed import KilledWorker
+        from distributed.client import ClosedClientError
 
-        resources = {DEVICE: 1} if stage.model and wants_device(self._examine()) else None
         token = uuid.uuid4().hex  # other runs on this scheduler tell the same topic
-        self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["token"] == token else None)
-        futures = self._client.map(
-            _run_on_worker, jobs, root=root, stage=stage, token=token, pure=False, key=stage.name, resources=resources
-        )
-        indices = {future.key: job.index for future, job in zip(futures, jobs, strict=True)}
+        futures: list[Any] = []
         try:
-            for future in as_completed(futures):
-                part = future.result()
+            if self._cluster is None:
+                self._await_worker()
+            resources = {DEVICE: 1} if stage.model and wants_device(self._examine()) else None
+            absence = self._absence(stage, resources is not None)
+            self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["token"] == token else None)
+            futures = self._client.map(
+                _run_on_worker, jobs, root=root, stage=stage, token=token, pure=False, key=stage.name, resources=resources
+            )
+            for future, part in results(futures, absence.every, lambda: self._look(absence, resources is not None)):
+                self._note(absence, True)
                 future.release()
                 yield Part.model_validate_json(part)
         except KilledWorker as error:
             deaths = error.allowed_failures + 1
-            raise StorageError(f"stage {stage.name}, partition {indices[error.task]}: {deaths} workers died on it", _DIED) from error
+            index = next(job.index for future, job in zip(futures, jobs, strict=True) if future.key == error.task)
+            raise StorageError(f"stage {stage.name}, partition {index}: {deaths} workers died on it", _DIED) from error
+        except (CancelledError, ClosedClientError) as error:
+            raise StorageError(
+                f"stage {stage.name}: the Dask scheduler of cluster {self._address} is gone",
+                f"start it and its workers, and run again; {_KEPT}",
+            ) from error
         finally:
-            self._client.cancel(futures)
-            self._client.unsubscribe_topic(_TOPIC)
+            with suppress(ClosedClientError):
+                self._client.cancel(futures)
+                self._client.unsubscribe_topic(_TOPIC)
+
+    def _absence(self, stage: Stage, with_device: bool) -> Absence:
+        what = f"a worker{' with a GPU' if with_device else ''} for stage {stage.name}"
+        mend = _DIED if self._cluster is not None else f"start workers (dask worker {self._address}) and run again; {_KEPT}; {_SETTING}"
+        return Absence(self._address, what, self._patience, self._say, mend)
+
+    def _look(self, absence: Absence, with_device: bool) -> None:
+        """Whether there is a worker for what is left; those that have come are checked."""
+        if self._client.status == "closed":
+            raise CancelledError
+        workers = self._client.scheduler_info()["workers"]
+        self._note(absence, wants_device(workers) if with_device else bool(workers))
+
+    def _note(self, absence: Absence, present: bool) -> None:
+        if absence.seen(present):
+            self._examine()
 
     def _examine(self) -> dict[str, Any]:
         """The workers that are there; those of a shared scheduler are checked when they are first seen."""
@@ -115,15 +149,16 @@ class DaskExecutor:
             self._checked |= set(workers)
         return workers
 
-    def _await_worker(self, patience: float) -> None:
-        if not self._client.scheduler_info()["workers"]:
-            _LOG.warning("cluster %s has no workers: waiting %.0f s for the first", self._address, patience)
+    def _await_worker(self) -> None:
+        if self._client.scheduler_info()["workers"]:
+            return
+        self._say(f"cluster {self._address} has no workers: waiting {self._patience:,.0f} s for the first")
         try:
-            self._client.wait_for_workers(1, timeout=patience)
+            self._client.wait_for_workers(1, timeout=self._patience)
         except TimeoutError as error:
             raise StorageError(
-                f"cluster {self._address}: the Dask scheduler has no worker, after {patience:.0f} s",
-                f"start one (dask worker {self._address}), look into the workers' logs, or set cluster: local",
+                f"cluster {self._address}: the Dask scheduler has no worker, after {self._patience:,.0f} s",
+                f"start one (dask worker {self._address}), look into the workers' logs, or set cluster: local; {_SETTING}",
             ) from error
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from tasks.runner.stage import Job, Report, Stage, Work
 from tasks.store.keys import digest
+from tasks.store.lease import turn
 from tasks.store.manifest import Part, StageManifest, add_counters, commit_part, commit_stage, read_part, read_stage
 from tasks.store.output import Output
 from tasks.store.storage import Storage, open_storage
@@ -30,6 +31,9 @@ class Progress(Protocol):
 
     def finish(self, manifest: StageManifest, cached: bool) -> None:
         """A stage is committed; ``cached``: it was so before."""
+
+    def say(self, text: str) -> None:
+        """Why nothing goes on, in a sentence."""
 
 
 class Executor(Protocol):
@@ -59,7 +63,7 @@ def find_stage(storage: Storage, stage: Stage, jobs: Sequence[Job]) -> StageMani
 
 
 def run_stage(context: Context, stage: Stage, jobs: Sequence[Job]) -> StageManifest:
-    """Do what is left of a stage, and commit it.
+    """Do what is left of a stage, and commit it. Where another run is at it already, wait, and share what it did.
 
     Args:
         context: storage, executor and progress of this run.
@@ -70,9 +74,20 @@ def run_stage(context: Context, stage: Stage, jobs: Sequence[Job]) -> StageManif
         The committed manifest: files, rows, bytes, seconds, counters of every partition.
     """
     found = find_stage(context.storage, stage, jobs)
-    if found is not None:
-        context.progress.finish(found, cached=True)
-        return found
+    if found is None:
+        name = f"stages/{stage.name}-{stage_key(stage, jobs)}"
+        with turn(
+            context.storage, name, stage.name, lambda other: context.progress.say(f"{stage.name}: waiting for {other}, which is at it")
+        ) as late:
+            found = find_stage(context.storage, stage, jobs) if late else None
+            if found is None:
+                return _compute(context, stage, jobs)
+    context.progress.finish(found, cached=True)
+    return found
+
+
+def _compute(context: Context, stage: Stage, jobs: Sequence[Job]) -> StageManifest:
+    """The partitions that are missing, then the stage's manifest."""
     keys = [job.key(stage) for job in jobs]
     with ThreadPoolExecutor(8) as threads:
         parts: dict[str, Part | None] = dict(

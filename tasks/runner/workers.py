@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
-from tasks.errors import UsageError
+from tasks.errors import StorageError, UsageError
 from tasks.runner.release import RELEASE
 
 DEVICE = "GPU"  # the resource that a worker with a GPU declares: dask worker --resources GPU=1
+_LOOK = 5.0  # seconds without a result, after which it is looked whether there are workers
 _MEND = "give the workers the same image or environment as the run, and start them anew"
 
 
@@ -19,6 +24,90 @@ def wants_device(workers: dict[str, Any]) -> bool:
         workers: of ``Client.scheduler_info()``.
     """
     return any(worker.get("resources", {}).get(DEVICE, 0) >= 1 for worker in workers.values())
+
+
+class Absence:
+    """How long no worker has been there that could take a stage's partitions.
+
+    Args:
+        address: of the scheduler.
+        what: such a worker, in words.
+        patience: seconds after which it is too long.
+        say: is told when it begins, and when it ends.
+        mend: of the error.
+    """
+
+    def __init__(self, address: str, what: str, patience: float, say: Callable[[str], None], mend: str) -> None:
+        self._cluster, self._what = f"cluster {address}", what
+        self._patience, self._say, self._mend = patience, say, mend
+        self._since: float | None = None
+        #: seconds between two looks
+        self.every = min(_LOOK, patience / 2)
+
+    def seen(self, present: bool) -> bool:
+        """Take note of a look.
+
+        Args:
+            present: whether there was one.
+
+        Returns:
+            Whether one has come back.
+
+        Raises:
+            StorageError: there has been none for too long.
+        """
+        now = time.monotonic()
+        if present:
+            back, self._since = self._since is not None, None
+            if back:
+                self._say(f"{self._cluster}: there is {self._what} again")
+            return back
+        if self._since is None:
+            self._since = now
+            self._say(f"{self._cluster}: there is no longer {self._what}; waiting {self._patience:,.0f} s for one")
+        elif now - self._since >= self._patience:
+            raise StorageError(f"{self._cluster}: for {self._patience:,.0f} s there has not been {self._what}", self._mend)
+        return False
+
+
+def results(futures: Sequence[Any], every: float, look: Callable[[], None]) -> Iterator[tuple[Any, Any]]:
+    """Futures with their results, as they end.
+
+    Args:
+        futures: of a ``distributed.Client``.
+        every: seconds.
+        look: is called when so long nothing has come; may raise to end the waiting.
+
+    Raises:
+        Exception: what a future's own function raised.
+    """
+    ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    for _ in futures:
+        future = _patiently(partial(ended.get, timeout=every), queue.Empty, look)
+        yield future, _patiently(partial(_result, future, every), _NotYet, look)
+
+
+class _NotYet(Exception):
+    """A worker that died took its result along: it is computed again."""
+
+
+def _result(future: Any, seconds: float) -> Any:
+    try:
+        return future.result(timeout=seconds)
+    except TimeoutError as error:
+        if future.status == "error":  # of the stage's own
+            return future.result()
+        raise _NotYet from error
+
+
+def _patiently(ask: Callable[[], Any], nothing: type[Exception], look: Callable[[], None]) -> Any:
+    while True:
+        try:
+            return ask()
+        except nothing:
+            look()
 
 
 def check_workers(client: Any, address: str) -> None:

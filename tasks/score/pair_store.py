@@ -13,7 +13,6 @@ names those files and the markers that they replace; it moves by compare-and-swa
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from tasks.store.keys import digest
 from tasks.store.manifest import FileRecord, is_there
 from tasks.store.output import Output
 from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.seal import find_record, put_record
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
@@ -44,7 +44,7 @@ def put_marker(storage: Storage, teacher: str, key: str, record: FileRecord) -> 
         key: of the partition that wrote it.
         record: the file.
     """
-    storage.put_bytes(f"{_folder(teacher)}{key}.json", record.model_dump_json().encode())
+    put_record(storage, f"{_folder(teacher)}{key}.json", record)
 
 
 def segments(storage: Storage, teacher: str) -> list[FileRecord]:
@@ -150,8 +150,8 @@ def _state(storage: Storage, teacher: str) -> tuple[list[FileRecord], dict[str, 
     for name in storage.list_names(_folder(teacher)):
         marker = name.removeprefix(_folder(teacher)).removesuffix(".json")
         if marker not in replaced:
-            record = FileRecord.model_validate(json.loads(storage.read_bytes(name)))
-            if is_there(storage, record):
+            record = find_record(storage, name, FileRecord)
+            if record is not None and is_there(storage, record):
                 fresh[marker] = record
     return merged, fresh
 

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks.folds import Fold, group_draws, in_fold, query_groups
+from tasks.store.tables import whole_numbers
 
 
-def to_score(table: pa.Table, depth: int, sources: Sequence[str]) -> NDArray[np.bool_]:
-    """The candidates that the teacher scores: every labelled positive, and whatever a source ranks within the depth.
-
-    Args:
-        table: candidates with ``is_positive`` and ``<source>_rank``; a NULL rank is no rank.
-        depth: worst rank that is scored.
-        sources: whose ranks count.
-
-    Returns:
-        bool, shape (rows,).
-    """
-    wanted = np.asarray(table["is_positive"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
-    for source in sources:
-        ranks = np.asarray(table[f"{source}_rank"].fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
-        wanted = wanted | ((ranks > 0) & (ranks <= depth))
+def marked(asked: pa.Table, count: int) -> NDArray[np.bool_]:
+    """Which of so many candidates are among those that were asked for, by their ``row``."""
+    wanted: NDArray[np.bool_] = np.zeros(count, dtype=bool)
+    wanted[whole_numbers(asked["row"])] = True
     return wanted
 
 
@@ -40,7 +28,7 @@ def of_fold(table: pa.Table, queries: pa.Table, fold: Fold, seed: int) -> NDArra
     """
     ids = queries["query_id"].to_pylist()
     inside = in_fold(group_draws(query_groups(ids, ids, queries["group"].to_pylist()), seed), fold)
-    found: NDArray[np.bool_] = inside[np.asarray(table["query_row"].to_numpy(), dtype=np.int64)]
+    found: NDArray[np.bool_] = inside[whole_numbers(table["query_row"])]
     return found
 
 
@@ -58,7 +46,7 @@ def blocks(query_ids: pa.ChunkedArray, wanted: NDArray[np.bool_], size: int) -> 
     rows = len(wanted)
     if rows == 0:
         return [(0, 0, 0)]
-    codes = query_ids.combine_chunks().dictionary_encode().indices.to_numpy()
+    codes = whole_numbers(query_ids.combine_chunks().dictionary_encode().indices)
     ends = np.append(np.flatnonzero(np.diff(codes)) + 1, rows)
     counted = np.cumsum(wanted)[ends - 1]
     found, start, done = [], 0, 0

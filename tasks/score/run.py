@@ -14,11 +14,12 @@ from tasks.models.materialise import materialise, spec_here
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker
-from tasks.score.pairs import of_fold, to_score, unique_pairs
+from tasks.score.pairs import marked, of_fold, unique_pairs
 from tasks.score.stage import STAGE
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.output import Output
 from tasks.store.tables import take_texts
+from tasks.teacher import to_score
 from tasks.templates import document_inputs
 
 _COLUMNS = ["query_row", "doc_partition", "doc_row", "is_positive", "query_hash", "doc_hash"]
@@ -29,8 +30,9 @@ def run(work: Work, out: Output) -> None:
     settings = work.job.settings
     sources = [str(source) for source in settings["sources"]]
     table = work.table("candidates", "candidates.parquet", [*_COLUMNS, *(f"{source}_rank" for source in sources)])
-    table = table.slice(int(settings["start"]), int(settings["stop"]) - int(settings["start"]))
-    wanted = to_score(table, int(settings["depth"]), sources)
+    wanted = _wanted(work, table, sources)
+    start, stop = int(settings["start"]), int(settings["stop"])
+    table, wanted = table.slice(start, stop - start), wanted[start:stop]
     if "fold" in settings:
         number, count, seed = settings["fold"]
         wanted &= of_fold(table, work.table("queries", "queries.parquet", ["query_id", "group"]), Fold(number, count), seed)
@@ -45,6 +47,13 @@ def run(work: Work, out: Output) -> None:
     if new.num_rows:
         put_marker(work.storage, str(settings["teacher"]), work.job.key(STAGE), out.files[-1])
     out.count(model_calls=new.num_rows, cache_hits=known.num_rows, tokens=scores.tokens, truncated=scores.truncated)
+
+
+def _wanted(work: Work, table: pa.Table, sources: list[str]) -> NDArray[np.bool_]:
+    """Which candidates of the partition are scored."""
+    if "asked" in work.job.inputs:
+        return marked(work.table("asked", "asked.parquet"), table.num_rows)
+    return to_score(table, int(work.job.settings["depth"]), sources)
 
 
 def _missing(pairs: pa.Table, rows: NDArray[np.int64], known: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:

@@ -9,6 +9,7 @@ from tasks.models.fingerprint import ModelSpec
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
 from tasks.score.stage import STAGE, jobs
+from tasks.score.stage import Asked as Asked
 from tasks.store.manifest import Part, StageManifest
 
 _score = stage_task(STAGE)
@@ -26,7 +27,8 @@ def score(
     teacher: Part | None,
     fold: Fold | None = None,
     fold_seed: int = 0,
+    asked: Asked | None = None,
 ) -> StageManifest:
-    """The teacher's logits: stage ``score``. Pairs that the pair store holds are not scored again."""
-    work = jobs(context.storage, candidates, queries, documents, spec, depth, sources, pairs_per_partition, teacher, fold, fold_seed)
+    """The teacher's logits: stage ``score``. Pairs that the pair store holds are not scored again. See :func:`tasks.score.stage.jobs`."""
+    work = jobs(context.storage, candidates, queries, documents, spec, depth, sources, pairs_per_partition, teacher, fold, fold_seed, asked)
     return _score(context, work)

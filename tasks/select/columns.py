@@ -24,6 +24,17 @@ def mentioned(texts: Iterable[str]) -> set[str]:
     return {word for text in texts for word in _WORD.findall(_TEXT.sub(" ", text).lower())}
 
 
+def asks_teacher(*texts: str) -> bool:
+    """Whether SQL names a score of the teacher's, the candidate's own or its positives'. ``COLUMNS(…)`` may name any column.
+
+    >>> asks_teacher("positive_teacher_logit_min > 0"), asks_teacher("dense_score > 0.5"), asks_teacher("'teacher_logit'")
+    (True, False, False)
+    """
+    words = mentioned(texts)
+    own = {word.removeprefix("own_").removeprefix("positive_") for word in words}
+    return "columns" in words or any(word.startswith("teacher_") for word in own)
+
+
 def features_of(words: Collection[str]) -> list[str]:
     """The feature stages that give some of the mentioned columns.
 

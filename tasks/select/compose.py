@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from tasks.schema import REVIEWED
+from tasks.select.columns import asks_teacher
 from tasks.select.draws import Draw
 from tasks.select.recipe import Recipe
 from tasks.sql import quote_identifier, quote_literal
@@ -38,11 +39,18 @@ FROM scored s LEFT JOIN (SELECT * FROM scored WHERE is_positive) p ON p.query_id
 ORDER BY s.query_id, p._row, s._row"""
 
 
-def judge_sql(recipe: Recipe) -> str:
-    """All reasons of every candidate, in the rules' order, as one text."""
+def judge_sql(recipe: Recipe, hopeful: bool = False) -> str:
+    """All reasons of every candidate, in the rules' order, as one text.
+
+    Args:
+        recipe: the recipe.
+        hopeful: rules over the teacher's scores let pass whatever is ``_waiting`` for one.
+    """
     labelled = f"""CASE WHEN planted THEN 'planted'
     WHEN relevance IS NOT NULL AND NOT is_positive AND provenance IS DISTINCT FROM {quote_literal(REVIEWED)} THEN 'labelled' END"""
-    found = ",\n  ".join([labelled, *(rule.sql() for rule in recipe.rules), *recipe.limits.sql()])
+    rules = [rule.sql() for rule in recipe.rules]
+    rules = [f"CASE WHEN NOT _waiting THEN {sql} END" if hopeful and asks_teacher(sql) else sql for sql in rules]
+    found = ",\n  ".join([labelled, *rules, *recipe.limits.sql()])
     return f"SELECT _place, CASE WHEN is_positive THEN '' ELSE concat_ws({quote_literal(SEPARATOR)},\n  {found}) END AS found\nFROM base"
 
 

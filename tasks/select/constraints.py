@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -20,21 +22,31 @@ def constrain(base: Base, recipe: Recipe, reasons: Reasons, pseudo: Bools) -> Re
         pseudo: (n,) who is a pseudo-positive.
     """
     apart = base.positive | pseudo
-    duplicate = _values(base, "duplicate_cluster")
-    for values in (_values(base, "doc_hash"), duplicate):
-        if values is not None and pseudo.any():
-            reasons = reasons.add(~apart & _shared(base.group, values, pseudo), "copy_of_pseudo_positive")
-    limits = recipe.limits
-    steps = (
-        ("same_text", _values(base, "doc_hash"), 1),
-        ("duplicate_cluster_limit", duplicate, limits.per_duplicate_cluster),
-        ("group_limit", _values(base, "group_id"), limits.per_group),
-    )
-    for reason, values, most in steps:
-        if values is not None and most is not None:
-            takeable = ~apart & reasons.where(lambda listed: any(draw.allows(listed) for draw in recipe.draws))
-            reasons = reasons.add(beyond(base, reasons.count, takeable, values, most), reason)
+    for name in ("doc_hash", "duplicate_cluster") if pseudo.any() else ():
+        values = _values(base, name)
+        if values is not None:
+            reasons = reasons.add(~apart & shares(base.group, values, pseudo), "copy_of_pseudo_positive")
+    for reason, values, most in shared_values(base, recipe):
+        reasons = reasons.add(beyond(base, reasons.count, ~apart & takeable(recipe, reasons), values, most), reason)
     return reasons
+
+
+def shared_values(base: Base, recipe: Recipe) -> Iterator[tuple[str, Ints, int]]:
+    """Each limit on candidates of a query with one value: its reason, (n,) the values as numbers, and how many of a value may stay."""
+    limits = recipe.limits
+    for reason, name, most in (
+        ("same_text", "doc_hash", 1),
+        ("duplicate_cluster_limit", "duplicate_cluster", limits.per_duplicate_cluster),
+        ("group_limit", "group_id", limits.per_group),
+    ):
+        values = _values(base, name) if most is not None else None
+        if values is not None and most is not None:
+            yield reason, values, most
+
+
+def takeable(recipe: Recipe, reasons: Reasons) -> Bools:
+    """(n,) whom some draw may take, as far as reasons go."""
+    return reasons.where(lambda listed: any(draw.allows(listed) for draw in recipe.draws))
 
 
 def beyond(base: Base, count: Ints, takeable: Bools, values: Ints, most: int) -> Bools:
@@ -63,8 +75,8 @@ def beyond(base: Base, count: Ints, takeable: Bools, values: Ints, most: int) ->
     return refused
 
 
-def _shared(group: Ints, values: Ints, marked: Bools) -> Bools:
-    """(n,) whose value is that of a marked candidate of the group."""
+def shares(group: Ints, values: Ints, marked: Bools) -> Bools:
+    """(n,) whose value is that of a marked candidate of the group; a negative one stands for no value."""
     key = group * (int(values.max(initial=0)) + 1) + values
     shared: Bools = np.isin(key, key[marked & (values >= 0)]) & (values >= 0)
     return shared

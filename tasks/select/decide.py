@@ -13,7 +13,7 @@ from tasks.errors import UsageError
 from tasks.select.base import Base, Bools, Floats, Ints, base_of, counted, integers
 from tasks.select.check import blame, expressions
 from tasks.select.compose import draw_sql, judge_sql
-from tasks.select.constraints import constrain
+from tasks.select.constraints import constrain, takeable
 from tasks.select.diversity import Vectors, diverse
 from tasks.select.draws import Draw, Top
 from tasks.select.reasons import Reasons
@@ -83,17 +83,34 @@ def decide(table: pa.Table, recipe: Recipe, sources: list[str], banned: Bools | 
     if recipe.limits.diversity is not None and vectors is None:
         raise UsageError(f"recipe {recipe.name!r}: limits.diversity needs the documents' vectors", "give them, or leave diversity out")
     base = base_of(table, recipe, sources)
-    found = _query(recipe, judge_sql(recipe), base.view)
-    reasons = Reasons.parse(found["found"], integers(found["_place"]))
+    reasons = judge(base, recipe)
     pseudo = _pseudo_positives(base, recipe, reasons)
     if banned is not None:
         reasons = reasons.add(banned[base.row] & ~base.positive, "hub_limit")
-    reasons = constrain(base, recipe, reasons, pseudo)
+    return draw_all(base, recipe, constrain(base, recipe, reasons, pseudo), pseudo, vectors)
+
+
+def judge(base: Base, recipe: Recipe, hopeful: bool = False) -> Reasons:
+    """What the rules say of each candidate; ``hopeful``: see :func:`tasks.select.compose.judge_sql`."""
+    found = _query(recipe, judge_sql(recipe, hopeful), base.view)
+    return Reasons.parse(found["found"], integers(found["_place"]))
+
+
+def draw_all(base: Base, recipe: Recipe, reasons: Reasons, pseudo: Bools, vectors: Vectors | None = None) -> Decided:
+    """Rank the survivors, and run the draws of each training stage.
+
+    Args:
+        base: the candidates.
+        recipe: its draws.
+        reasons: why each is rejected.
+        pseudo: (n,) who is a pseudo-positive.
+        vectors: of the table's rows; needed for diversity.
+    """
     survivor_rank = _ranked(base, ~base.positive & (reasons.count == 0))
     view = base.view.append_column("survivor_rank", pa.array(survivor_rank, pa.int32(), mask=survivor_rank == 0))
     if "reasons" in recipe.words:
         view = view.append_column("reasons", reasons.table())
-    anyone = ~base.positive & ~pseudo & reasons.where(lambda listed: any(draw.allows(listed) for draw in recipe.draws))
+    anyone = ~base.positive & ~pseudo & takeable(recipe, reasons)
     orders = _Orders(recipe, view, anyone)
     stages = tuple(_draw_stage(base, orders, stage, reasons, survivor_rank, vectors) for stage in recipe.stages)
     return Decided(base, reasons, pseudo, survivor_rank, stages, recipe.rank_by)

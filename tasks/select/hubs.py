@@ -1,8 +1,11 @@
 """Stage ``hub-limits``: the limits that must be decided over all queries together.
 
 How many queries may have a document as a negative (``queries_per_document``), and how many training rows a positive may have
-(``rows_per_positive``). One job over all partitions. Candidates are laid out in scratch files that are memory-mapped, so that one partition
-is in memory at a time, and a query that selects again is read alone.
+(``rows_per_positive``). Only queries that may be trained on count and are limited, where there are any: those that calibrate, choose or
+test get no training row, and must not decide about those that do.
+
+One job over all partitions. Candidates are laid out in scratch files that are memory-mapped, so that one partition is in memory at a time,
+and a query that selects again is read alone.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.models.order import is_trained
 from tasks.runner.stage import Job, Report, Stage, Work
 from tasks.select.base import Ints, among, counted, encode, in_order, prepare
 from tasks.select.decide import Decided, decide
 from tasks.select.diversity import vectors_of
-from tasks.select.inputs import Features, feature_parts, read_candidates, vector_parts
+from tasks.select.inputs import Features, check_whole, feature_parts, read_candidates, vector_parts
 from tasks.select.randomness import id_hashes, uniform
 from tasks.select.recipe import Recipe
 from tasks.select.refuse import PAIRS, WANTED, Refused, refuse, surplus
@@ -30,7 +34,7 @@ from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.vectors import Addressed, stored_vectors
 
-STAGE = Stage(name="hub-limits", version=1, function="tasks.select.hubs:run", unit="candidates")
+STAGE = Stage(name="hub-limits", version=2, function="tasks.select.hubs:run", unit="candidates")
 
 
 def jobs(
@@ -40,11 +44,15 @@ def jobs(
     seed: int,
     features: Features | None = None,
     vectors: Sequence[Part] = (),
+    queries: Sequence[Part] = (),
 ) -> list[Job]:
-    """One job over all partitions; see :func:`tasks.select.stage.jobs`."""
+    """One job over all partitions; see :func:`tasks.select.stage.jobs`, and for ``queries`` :func:`tasks.select.task.select`."""
+    check_whole(scored, recipe, seed)
     settings = {"recipe": recipe.model_dump(mode="json"), "sources": list(sources), "seed": seed}
     parts = tuple(part.only("scored.parquet") for part in scored)
     inputs = {"scored": parts, **feature_parts(recipe, features or {}, len(scored)), **vector_parts(recipe, vectors)}
+    if queries:
+        inputs["splits"] = tuple(part.only("queries.parquet") for part in queries)
     units = sum(part.file("scored.parquet").rows or 0 for part in scored)
     return [Job(index="all", inputs=inputs, settings=settings, units=units)]
 
@@ -182,11 +190,21 @@ def _used(wanted: pa.Table, kept: pa.Table, per_positive: bool) -> pa.Table:
     return run_sql(sql, {"wanted": wanted, "kept": kept}).cast(WANTED)
 
 
+def _counted(work: Work) -> list[pa.Array] | None:
+    """Ids of each partition's queries that may be trained on; none: all count, as there are no splits or nothing to train on."""
+    tables = [work.part_table(part, "queries.parquet", ["query_id", "split"]) for part in work.job.inputs.get("splits", ())]
+    found = [table["query_id"].filter(is_trained(table["split"])).combine_chunks() for table in tables]
+    return found if any(len(ids) for ids in found) else None
+
+
 def _lay_out(work: Work, recipe: Recipe, folder: Path) -> list[pa.Table]:
-    """Prepared candidates of each partition, in memory-mapped files."""
-    tables = []
+    """Prepared candidates of each partition's queries that count, in memory-mapped files."""
+    tables, counts = [], _counted(work)
     for number in range(len(work.job.inputs["scored"])):
-        table = prepare(read_candidates(work, recipe, number), recipe, int(work.job.settings["seed"]))
+        whole = read_candidates(work, recipe, number)
+        own = whole if counts is None else whole.filter(pc.is_in(whole["query_id"], value_set=counts[number]))
+        work.report(whole.num_rows - own.num_rows)
+        table = prepare(own, recipe, int(work.job.settings["seed"]))
         path = str(folder / f"{number}.arrow")
         with pa.OSFile(path, "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,10 +13,32 @@ from tasks.runner.stage import Work
 from tasks.select.check import check
 from tasks.select.columns import needed
 from tasks.select.recipe import Recipe
+from tasks.store.keys import digest
 from tasks.store.manifest import Part
 from tasks.store.tables import local_file
 
 Features = Mapping[str, Sequence[Part]]
+
+
+def partial_mark(recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What a scored table says of a selection that its lazy teacher scored enough for; the key is that of all its settings."""
+    return {"recipe": recipe.name, "num_negatives": recipe.num_negatives, "key": digest(recipe.model_dump(mode="json"), seed)}
+
+
+def check_whole(scored: Sequence[Part], recipe: Recipe, seed: int) -> None:
+    """Refuse a selection from a table whose lazy teacher scored no more than other selections need.
+
+    Raises:
+        UsageError: for which recipes it was scored.
+    """
+    marks = [mark for part in scored for mark in part.meta.get("partial", ())]
+    if marks and partial_mark(recipe, seed)["key"] not in {mark["key"] for mark in marks}:
+        names = dict.fromkeys(f"{mark['recipe']} with {mark['num_negatives']} negatives" for mark in marks)
+        raise UsageError(
+            f"recipe {recipe.name!r}, {recipe.num_negatives} negatives: the candidates are partial; "
+            f"the teacher scored only what this needs: {', '.join(names)}",
+            "mine again with this recipe in `recipes`, or with teacher.lazy: false: pairs that were scored are reused",
+        )
 
 
 def feature_parts(recipe: Recipe, features: Features, count: int) -> dict[str, tuple[Part, ...]]:

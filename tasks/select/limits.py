@@ -40,11 +40,15 @@ class Limits(Settings):
     """Constraints on what is drawn. Each gives a reason of its own in decisions."""
 
     queries_per_document: int | None = Field(
-        None, ge=1, description="A document is a negative for at most so many queries (hubs); the summary names the 20 most wanted."
+        None,
+        ge=1,
+        description="A document is a negative for at most so many queries that train (hubs); the summary names the 20 most wanted.",
     )
     per_duplicate_cluster: int | None = Field(None, ge=1, description="Negatives of a query from one cluster of near copies, at most.")
     per_group: int | None = Field(None, ge=1, description="Negatives of a query with one parent document, at most.")
-    rows_per_positive: int | None = Field(None, ge=1, description="Training rows with one and the same positive, at most.")
+    rows_per_positive: int | None = Field(
+        None, ge=1, description="Training rows with one and the same positive, at most; rows of other splits neither count nor are limited."
+    )
     min_tokens: int | None = Field(None, ge=1, description="Shorter documents are no negatives.")
     max_tokens: int | None = Field(None, ge=1, description="Longer documents are no negatives.")
     languages: Literal["any", "same", "cross"] | Annotated[tuple[str, ...], Field(min_length=1)] = Field(

@@ -42,7 +42,7 @@ def run(work: Work, out: Output) -> None:
     """Write ``probes.parquet`` (:data:`tasks.schema.PROBES`), sorted by query_id and doc_id; meta: planted, emitted."""
     settings, inputs = work.job.settings, work.job.inputs
     recipe, sources = Recipe.model_validate(settings["recipe"]), [str(source) for source in settings["sources"]]
-    planted = _planted(work, sources)
+    planted = planted_candidates(work, sources)
     found = PROBES.empty_table()
     if planted.num_rows:
         decisions, rows = select_checked(
@@ -95,7 +95,7 @@ def outcomes(planted: pa.Table, decisions: pa.Table, rows: pa.Table) -> pa.Table
     return run_sql(_OUTCOMES, tables, {"label": _RELEVANT_LABEL}).select(PROBES.names).cast(PROBES)
 
 
-def _planted(work: Work, sources: list[str]) -> pa.Table:
+def planted_candidates(work: Work, sources: list[str]) -> pa.Table:
     """The planted positives that some source retrieved."""
     columns = ["query_id", "doc_id", "planted", "dense_rank", "dense_score", "teacher_logit"]
     ranks = [f"{source}_rank" for source in sources]

@@ -11,6 +11,7 @@ from tasks.select.columns import features_of, mentioned
 from tasks.select.draws import Draw
 from tasks.select.limits import Limits
 from tasks.select.rules.registry import AnyRule
+from tasks.select.stopping import why_all
 from tasks.settings import Settings
 
 
@@ -105,6 +106,11 @@ class Recipe(Settings):
         texts += [self.pseudo_positives.score] if self.pseudo_positives is not None else []
         texts += ["query_cluster"] if self.row_order.kind == "clustered" else []
         return mentioned(texts)
+
+    @property
+    def needs_all_scores(self) -> str:
+        """Why the teacher must score every candidate (``teacher.lazy`` is refused); empty: see :mod:`tasks.select.stopping`."""
+        return why_all(self)
 
     @property
     def refuses_copies(self) -> bool:

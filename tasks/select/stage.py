@@ -14,7 +14,7 @@ from tasks.select.base import among, integers, prepare
 from tasks.select.check import check
 from tasks.select.decide import decide
 from tasks.select.diversity import vectors_of
-from tasks.select.inputs import Features, feature_parts, read_candidates, vector_parts
+from tasks.select.inputs import Features, check_whole, feature_parts, read_candidates, vector_parts
 from tasks.select.layout import anchors, decisions_table, rows_table
 from tasks.select.recipe import Recipe
 from tasks.store.keys import digest
@@ -25,10 +25,11 @@ from tasks.store.vectors import Addressed, stored_vectors
 STAGE = Stage(name="select", version=2, function="tasks.select.stage:run", unit="candidates")
 
 
-def selection_id(candidate_set_id: str, recipe: Recipe, seed: int, features: Features | None = None) -> str:
-    """Identity of one selection: the scored table, the recipe as composed, the seed, the features that it needs."""
+def selection_id(candidate_set_id: str, recipe: Recipe, seed: int, features: Features | None = None, banned: Sequence[Part] = ()) -> str:
+    """Identity of one selection: the scored table, the recipe as composed, the seed, the features that it needs, what global limits ban."""
     given = features or {}
     checksums = {name: [part.only("features.parquet").checksum for part in given.get(name, ())] for name in recipe.needs.features}
+    checksums |= {"hub-limits": [part.checksum for part in banned]} if banned else {}
     return digest(candidate_set_id, recipe.model_dump(mode="json"), seed, checksums)
 
 
@@ -55,13 +56,14 @@ def jobs(
         vectors: parts of ``embed-documents``, if the recipe wants diversity.
 
     Raises:
-        UsageError: a feature that the recipe needs is not given, or vectors are not.
+        UsageError: a feature that the recipe needs is not given, or vectors are not, or the table is partial and was scored for others.
     """
+    check_whole(scored, recipe, seed)
     settings = {
         "recipe": recipe.model_dump(mode="json"),
         "sources": list(sources),
         "seed": seed,
-        "selection_id": selection_id(candidate_set_id, recipe, seed, features),
+        "selection_id": selection_id(candidate_set_id, recipe, seed, features, banned),
     }
     joined = feature_parts(recipe, features or {}, len(scored))
     shared = vector_parts(recipe, vectors) | ({"banned": tuple(banned)} if banned else {})

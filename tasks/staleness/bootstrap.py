@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.intervals import Codes
+
 Floats = NDArray[np.float64]
 
 CLUSTERS = 4096  # at most so many units are resampled; more queries are put together in turn
@@ -20,23 +22,24 @@ def means(values: Floats) -> Floats:
     return found
 
 
-def resampled_means(values: Floats, resamples: int, seed: int, stream: int) -> Floats:
-    """Means of resampled queries.
+def resampled_means(values: Floats, resamples: int, seed: int, stream: int, clusters: Codes | None = None) -> Floats:
+    """Means of resampled queries, or of resampled clusters of them.
 
     Args:
         values: (queries, measures), NaN where a measure says nothing of a query; the queries in an order of their own, as by id.
         resamples: how often queries are drawn, with replacement.
         seed: of the drawing.
         stream: another number draws independently.
+        clusters: (queries,) code of each query's group: groups are drawn, since their queries are alike; none: queries are.
 
     Returns:
         (resamples, measures); NaN where a sample has no known value.
     """
-    units = min(len(values), CLUSTERS)
-    if not units:
+    if not len(values):
         return np.full((resamples, values.shape[1]), np.nan)
     known = ~np.isnan(values)
-    place = np.arange(len(values)) % CLUSTERS
+    place = (np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]) % CLUSTERS
+    units = int(place.max()) + 1
     sums, counts = np.zeros((units, values.shape[1])), np.zeros((units, values.shape[1]))
     np.add.at(sums, place, np.where(known, values, 0.0))
     np.add.at(counts, place, known.astype(np.float64))

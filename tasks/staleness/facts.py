@@ -22,11 +22,13 @@ class StaleNegatives(BaseModel):
         selection_id: of the selection.
         age: trainings between the two checkpoints.
         steps: steps of those; none: not known.
+        trained_on: whether those trainings took this selection's rows; none: not known.
         trained: by measure, means over queries that checkpoints are trained on (sums for counts); empty where there are none.
         control: the same over queries that none was trained on.
         difference: trained less control; no counts.
         at_first: as ``trained``, under the earlier round's own checkpoint.
         control_at_first: as ``control``, under the same.
+        floor: overlap that errors of the searches and seeds alone would leave; none: nothing was compared.
         half_life: in trainings, of the loss share of trained queries (of the control without those); none: it does not decay.
     """
 
@@ -36,11 +38,13 @@ class StaleNegatives(BaseModel):
     selection_id: str
     age: int
     steps: int | None
+    trained_on: bool | None = None
     trained: Measures
     control: Measures
     difference: Measures
     at_first: Measures
     control_at_first: Measures
+    floor: float | None = None
     half_life: float | None
 
     @property
@@ -54,12 +58,21 @@ class StaleNegatives(BaseModel):
         """The same of queries that no checkpoint was trained on."""
         return _lost(self.control, self.control_at_first)
 
+    def less_floor(self, measure: str) -> float | None:
+        """How far the agreement of both rounds' candidates is under what errors and seeds alone would leave.
+
+        Args:
+            measure: overlap or rank_biased_overlap; of trained queries, of the control where nothing is trained.
+        """
+        found = self.trained.get(measure, self.control.get(measure))
+        return None if found is None or self.floor is None else self.floor - found
+
 
 class StalenessFacts(BaseModel):
     """Earlier rounds' negatives under one checkpoint.
 
     Args:
-        earlier: the newest round first; within it the selection that was published.
+        earlier: the newest round first; within it what was trained on, as far as that is known, then the selection that was published.
         skipped: rounds that say nothing, and why.
     """
 
@@ -111,11 +124,13 @@ def _of(key: tuple[int, str], rows: Sequence[Row], past: Sequence[Row]) -> Stale
         selection_id=key[1],
         age=rows[0]["age"],
         steps=rows[0]["steps"],
+        trained_on=rows[0].get("trained_on"),
         trained=column("trained"),
         control=column("control"),
         difference=column("difference"),
         at_first=column("trained", "at_first"),
         control_at_first=column("control", "at_first"),
+        floor=next((row["agreement_floor"] for row in rows if row.get("agreement_floor") is not None), None),
         half_life=half_life(list(points), list(points.values())),
     )
 
@@ -129,13 +144,16 @@ def _line(each: StaleNegatives) -> str:
     trained = each.trained.get("loss_share") is not None
     now = each.trained if trained else each.control
     first = each.at_first if trained else each.control_at_first
-    named = f"negatives of round {each.round} ({each.recipe})"
+    named = f"negatives of round {each.round} ({each.recipe}{', not trained on' if each.trained_on is False else ''})"
     if now.get("loss_share") is None:
         return f"{named}: no training row can be looked at"
     words = [f"loss share {_share(first.get('loss_share'))} then, {_share(now['loss_share'])} now"]
     if trained and each.lost_control is not None:
         words[0] += f" (never trained on: {_share(each.control_at_first.get('loss_share'))}, {_share(each.control.get('loss_share'))})"
-    words.append(f"{_share(now.get('easy_share'))} became easy")
+    words.append(f"easy: {_share(first.get('easy_share'))} when mined, {_share(now.get('easy_share'))} now")
+    apart = each.less_floor("overlap")
+    if apart is not None:
+        words.append(f"overlap with the new candidates {_share(now.get('overlap'))}, {_share(apart)} under the floor")
     if "retired" in now:
         retired, newly_hard = (sum(cohort.get(name) or 0 for cohort in (each.trained, each.control)) for name in ("retired", "newly_hard"))
         words.append(f"{retired:,.0f} retired, {newly_hard:,.0f} newly hard")

@@ -1,4 +1,4 @@
-"""What each negative of a training row weighs in its loss, and whether it became easy. Pure array work."""
+"""What each negative of a training row weighs in its loss, and whether it is easy. Pure array work."""
 
 from __future__ import annotations
 

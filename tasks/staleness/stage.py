@@ -15,7 +15,7 @@ from tasks.staleness.settings import SCALE, StalenessSettings
 from tasks.store.manifest import Part
 
 STAGE = Stage(name="staleness", version=1, function="tasks.staleness.run:run", unit="documents")
-SUMMARY = Stage(name="staleness-summary", version=1, function="tasks.staleness.summarise:run", unit="selections")
+SUMMARY = Stage(name="staleness-summary", version=2, function="tasks.staleness.summarise:run", unit="selections")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Earlier:
         age: trainings between the two checkpoints.
         steps: steps of those trainings; none: not known.
         floor: overlap of the two rounds' candidates that search errors and seeds alone would leave.
+        trained_on: whether trainings behind the later checkpoint took this selection's rows; none: not known.
     """
 
     round: int
@@ -64,10 +65,11 @@ class Earlier:
     age: int = 0
     steps: int | None = None
     floor: float = 1.0
+    trained_on: bool | None = None
 
     def alone(self) -> Earlier:
         """The same without what a later round brings: to be looked at under its own checkpoint."""
-        return replace(self, emitted=(), age=0, steps=None, floor=1.0)
+        return replace(self, emitted=(), age=0, steps=None, floor=1.0, trained_on=None)
 
 
 def jobs(checkpoint: Checkpoint, earlier: Sequence[Earlier], settings: StalenessSettings) -> list[Job]:
@@ -104,24 +106,28 @@ def jobs(checkpoint: Checkpoint, earlier: Sequence[Earlier], settings: Staleness
     return made
 
 
-def summary_jobs(found: Sequence[Part], own: Sequence[Part], earlier: Sequence[Earlier], settings: StalenessSettings) -> list[Job]:
+def summary_jobs(
+    found: Sequence[Part], own: Sequence[Part], queries: Sequence[Part], earlier: Sequence[Earlier], settings: StalenessSettings
+) -> list[Job]:
     """The one job ``summary``.
 
     Args:
         found: parts of ``staleness`` under the later checkpoint.
         own: parts of ``staleness`` of the same selections, each under its own round's checkpoint.
+        queries: parts with queries.parquet of the later checkpoint's round: which queries are of one group.
         earlier: as they were given to :func:`jobs`.
         settings: of the bootstrap.
     """
     selections = [
         {"round": each.round, "recipe": each.recipe, "selection_id": each.selection_id, "age": each.age, "steps": each.steps,
-         "floor": each.floor, "compared": bool(each.emitted)}
+         "floor": each.floor, "trained_on": each.trained_on, "compared": bool(each.emitted)}
         for each in earlier
     ]  # fmt: skip
     keyed = {"selections": selections, **settings.model_dump(mode="json", include={"resamples", "confidence", "seed"})}
     inputs = {
         "found": tuple(part.only("queries.parquet") for part in found),
         "own": tuple(part.only("queries.parquet") for part in own),
+        "asked": tuple(part.only("queries.parquet") for part in queries),
     }
     return [Job(index="summary", inputs=inputs, settings=keyed, units=len(earlier))]
 

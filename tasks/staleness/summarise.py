@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.intervals import Codes, clusters
 from tasks.runner.stage import Work
 from tasks.schema import STALENESS
 from tasks.staleness.bootstrap import bounds, means, resampled_means
@@ -26,9 +27,11 @@ def run(work: Work, out: Output) -> None:
     settings = work.job.settings
     found = work.table("found", "queries.parquet")
     own = work.table("own", "queries.parquet")
+    asked = work.table("asked", "queries.parquet", ["query_id", "group"])
     rows: list[dict[str, Any]] = []
     for number, selection in enumerate(settings["selections"]):
-        rows += _selection(_of(found, selection), _of(own, selection), selection, settings, number)
+        now = _of(found, selection)
+        rows += _selection(now, _of(own, selection), _groups(now, asked), selection, settings, number)
         work.report(1)
     table = pa.Table.from_pylist(rows, schema=STALENESS)
     out.table("summary.parquet", table)
@@ -41,18 +44,26 @@ def _of(table: pa.Table, selection: Mapping[str, Any]) -> pa.Table:
     return table.filter(own).sort_by("query_id")
 
 
+def _groups(now: pa.Table, asked: pa.Table) -> Codes:
+    """(queries,) code of each query's group, or of the query where it has none."""
+    place = pc.index_in(now["query_id"], value_set=asked["query_id"].combine_chunks())
+    return clusters(pa.table({"query_id": now["query_id"], "group": asked["group"].take(place)}))
+
+
 def _selection(
-    now: pa.Table, first: pa.Table, selection: Mapping[str, Any], settings: Mapping[str, Any], number: int
+    now: pa.Table, first: pa.Table, groups: Codes, selection: Mapping[str, Any], settings: Mapping[str, Any], number: int
 ) -> Iterator[dict[str, Any]]:
     """All rows of one selection."""
     trained = now["trained"].combine_chunks().to_numpy(zero_copy_only=False)
     values = _matrix(now)
     at_first = _at_first(now, first, values)
-    named = {name: selection[name] for name in ("recipe", "selection_id", "age", "steps")} | {"from_round": selection["round"]}
+    named = {name: selection[name] for name in ("recipe", "selection_id", "age", "steps", "trained_on")} | {
+        "from_round": selection["round"]
+    }
     drawn, told = [], []
     for stream, cohort in enumerate(COHORTS):
         mine = trained if cohort == "trained" else ~trained
-        drawn.append(resampled_means(values[mine], int(settings["resamples"]), int(settings["seed"]), 2 * number + stream))
+        drawn.append(resampled_means(values[mine], int(settings["resamples"]), int(settings["seed"]), 2 * number + stream, groups[mine]))
         told.append((means(values[mine]), means(at_first[mine])))
         low_high = bounds(drawn[-1], float(settings["confidence"]))
         about = {**named, "cohort": cohort, "level": settings["confidence"]}

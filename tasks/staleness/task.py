@@ -20,7 +20,12 @@ def look_back(context: Context, checkpoint: Checkpoint, earlier: Sequence[Earlie
 
 
 def summarise_staleness(
-    context: Context, found: Sequence[Part], own: Sequence[Part], earlier: Sequence[Earlier], settings: StalenessSettings
+    context: Context,
+    found: Sequence[Part],
+    own: Sequence[Part],
+    queries: Sequence[Part],
+    earlier: Sequence[Earlier],
+    settings: StalenessSettings,
 ) -> StageManifest:
     """Trained queries beside the control: stage ``staleness-summary``, one part. See :func:`tasks.staleness.stage.summary_jobs`."""
-    return _summarise(context, summary_jobs(found, own, earlier, settings))
+    return _summarise(context, summary_jobs(found, own, queries, earlier, settings))

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing_extensions import override
 
 from tasks.errors import StorageError
-from tasks.store.keys import bytes_checksum
+from tasks.store.keys import bytes_checksum, file_checksum
+from tasks.store.seen import SeenFile, look_at
 from tasks.store.storage import Storage
 
 
@@ -64,6 +65,26 @@ class LocalStorage(Storage):
         (self._base / name).unlink(missing_ok=True)
 
     @override
+    def set_aside(self, name: str) -> None:
+        target = self._base / "damaged" / name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (self._base / name).replace(target)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageError(
+                f"{self.root}/{name} is damaged, and cannot be moved: {error.strerror}", "delete it, then run again"
+            ) from error
+
+    @override
+    def walk(self) -> list[SeenFile]:
+        try:
+            return look_at(self._base, copies=False)
+        except OSError as error:
+            raise StorageError(f"root {self.root}: {error.strerror}", "choose a folder that can be read") from error
+
+    @override
     def size(self, name: str) -> int | None:
         try:
             return (self._base / name).stat().st_size
@@ -74,6 +95,13 @@ class LocalStorage(Storage):
     def _names(self, prefix: str) -> list[str]:
         folder = self._base / prefix
         return [path.relative_to(self._base).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+    @override
+    def checksum(self, name: str) -> str:
+        try:
+            return file_checksum(self._base / name)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.root}/{name}: {error.strerror}", "check the disk and the permissions") from error
 
     @override
     def local_copy(self, name: str, size: int, checksum: str) -> Path:
@@ -106,7 +134,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        lock = self._base / "leases" / f"{name}.lock"
+        lock = self._base / "leases" / f"{name.rpartition('/')[0]}.lock"  # one a folder: lock files stay
         lock.parent.mkdir(parents=True, exist_ok=True)
         with lock.open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import StorageError
 from tasks.store.keys import digest
+from tasks.store.seal import find_record, put_record
 from tasks.store.storage import Storage
 
 
@@ -105,32 +106,28 @@ def stage_name(stage: str, key: str) -> str:
 
 def read_part(storage: Storage, stage: str, key: str) -> Part | None:
     """A partition's manifest, if it is committed and its files are there with the recorded sizes."""
-    name = part_name(stage, key)
-    if storage.size(name) is None:
-        return None
-    part = Part.model_validate_json(storage.read_bytes(name))
-    return part if _files_there(storage, part) else None
+    part = find_record(storage, part_name(stage, key), Part)
+    return part if part is not None and _files_there(storage, part) else None
 
 
 def read_stage(storage: Storage, stage: str, key: str, check_files: bool = True) -> StageManifest | None:
     """A stage's manifest, if it is committed and (``check_files``) all its files are there."""
-    name = stage_name(stage, key)
-    if storage.size(name) is None:
-        return None
-    manifest = StageManifest.model_validate_json(storage.read_bytes(name))
-    if check_files and not all(_files_there(storage, part) for part in manifest.parts):
+    manifest = find_record(storage, stage_name(stage, key), StageManifest)
+    if manifest is None or not check_files:
+        return manifest
+    if not all(_files_there(storage, part) for part in manifest.parts):
         return None
     return manifest
 
 
 def commit_part(storage: Storage, part: Part) -> None:
     """Write a partition's manifest: from now on its work is done."""
-    storage.put_bytes(part_name(part.stage, part.key), part.model_dump_json(indent=1).encode())
+    put_record(storage, part_name(part.stage, part.key), part)
 
 
 def commit_stage(storage: Storage, manifest: StageManifest) -> None:
     """Write a stage's manifest: from now on the stage is done."""
-    storage.put_bytes(stage_name(manifest.stage, manifest.key), manifest.model_dump_json(indent=1).encode())
+    put_record(storage, stage_name(manifest.stage, manifest.key), manifest)
 
 
 def add_counters(*counters: Mapping[str, int]) -> dict[str, int]:

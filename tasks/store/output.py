@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,25 @@ class Output:
         with local.open("wb") as handle:
             np.save(handle, array, allow_pickle=False)
         self._put(name, local, len(array))
+
+    @contextmanager
+    def filled_array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Iterator[NDArray[Any]]:
+        """A ``.npy`` file whose content is set meanwhile, piece by piece: it need not fit into memory. Bytes as of :meth:`array`."""
+        if 0 in shape:  # nothing to map
+            self.array(name, np.empty(shape, dtype=dtype))
+            yield np.empty(shape, dtype=dtype)
+            return
+        local = self._scratch()
+        try:
+            array = np.lib.format.open_memmap(local, mode="w+", dtype=dtype, shape=shape)
+            with local.open("r+b") as handle:
+                os.posix_fallocate(handle.fileno(), 0, local.stat().st_size)  # a full disk shows here, and not as a crash
+            yield array
+            array.flush()
+        except OSError as error:
+            local.unlink(missing_ok=True)
+            raise StorageError(f"cannot write {local}: {error}", "free space or mend permissions, then run again") from error
+        self._put(name, local, shape[0])
 
     def data(self, name: str, data: bytes, rows: int | None = None) -> None:
         """Write bytes as they are."""

@@ -15,9 +15,12 @@ from typing import Any
 from typing_extensions import override
 
 from tasks.errors import StorageError
+from tasks.store.keys import file_checksum
 from tasks.store.seen import SeenFile
-from tasks.store.storage import Storage, checked_copy
+from tasks.store.storage import Storage
 
+TIMEOUT = "HARDMINE_S3_TIMEOUT"  # seconds without a byte of an answer, after which a request is tried again
+_WRITERS = 16  # moves of a pointer that it remembers
 _CONFLICT = ("PreconditionFailed", "ConditionalRequestConflict", "pre-conditions", "internal error", "412", "409")
 
 
@@ -33,7 +36,12 @@ class S3Storage(Storage):
         self._base = self.root.removeprefix("s3://")
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         options = {"endpoint_url": endpoint} if endpoint else {}
-        self._fs = s3fs.S3FileSystem(client_kwargs=options, use_listings_cache=False)
+        patience = {
+            "connect_timeout": 10,
+            "read_timeout": float(os.environ.get(TIMEOUT) or 60),
+            "retries": {"mode": "standard", "max_attempts": 6},
+        }
+        self._fs = s3fs.S3FileSystem(client_kwargs=options, config_kwargs=patience, use_listings_cache=False)
         self._cache = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "objects"
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -82,6 +90,15 @@ class S3Storage(Storage):
             raise self._error("delete", name, error) from error
 
     @override
+    def set_aside(self, name: str) -> None:
+        try:
+            self._fs.mv(self._path(name), self._path(f"damaged/{name}"))
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            raise self._error("move", name, error) from error
+
+    @override
     def size(self, name: str) -> int | None:
         try:
             return int(self._fs.info(self._path(name), refresh=True)["size"])
@@ -95,12 +112,8 @@ class S3Storage(Storage):
         found = self._fs.find(self._path(prefix), refresh=True)
         return [path.removeprefix(f"{self._base}/") for path in found]
 
-    def listing(self) -> list[SeenFile]:
-        """All objects under a prefix that others write, such as a trainer's, by name; none where there is no such prefix.
-
-        Raises:
-            StorageError: it cannot be listed.
-        """
+    @override
+    def walk(self) -> list[SeenFile]:
         try:
             found = self._fs.find(self._base, detail=True, refresh=True)
         except Exception as error:
@@ -129,6 +142,15 @@ class S3Storage(Storage):
             raise self._error("read", name, error) from error
 
     @override
+    def checksum(self, name: str) -> str:
+        fetched = self.scratch() / uuid.uuid4().hex
+        try:
+            self.fetch(name, fetched)
+            return file_checksum(fetched)
+        finally:
+            fetched.unlink(missing_ok=True)
+
+    @override
     def local_copy(self, name: str, size: int, checksum: str) -> Path:
         target = self._cache / checksum
         if not target.exists() or target.stat().st_size != size:
@@ -140,7 +162,6 @@ class S3Storage(Storage):
             except Exception as error:
                 raise self._error("read", name, error) from error
             fetched.replace(target)
-            checked_copy(self, name, size, checksum, verify=True)
         return target
 
     @override
@@ -153,8 +174,8 @@ class S3Storage(Storage):
     def read_pointer(self, name: str) -> tuple[bytes | None, str]:
         # The tag is read before the content: if somebody moves the pointer in between, the tag is old and a move by it fails.
         try:
-            tag = str(self._fs.info(self._path(name), refresh=True)["ETag"])
-            return bytes(self._fs.cat_file(self._path(name))), tag
+            tag, writers = self._head(name)
+            return bytes(self._fs.cat_file(self._path(name))), " ".join([tag, *writers])
         except FileNotFoundError:
             return None, ""
         except Exception as error:
@@ -163,23 +184,28 @@ class S3Storage(Storage):
     @override
     def move_pointer(self, name: str, data: bytes, token: str) -> bool:
         writer = uuid.uuid4().hex
-        place = {"Bucket": self._bucket(), "Key": self._object_key(name)}
-        condition = {"IfMatch": token} if token else {"IfNoneMatch": "*"}
+        tag, *before = token.split() or [""]
+        condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        known = " ".join([writer, *before][:_WRITERS])
         try:
-            self._fs.call_s3("put_object", Body=data, Metadata={"writer": writer}, **place, **condition)
+            self._fs.call_s3("put_object", Body=data, Metadata={"writers": known}, **self._place(name), **condition)
         except Exception as error:
             if not isinstance(error, FileExistsError | FileNotFoundError) and not any(code in str(error) for code in _CONFLICT):
                 raise self._error("write", name, error) from error
-            # A put that was answered with an error and tried again finds its own first try in the way: ask who wrote.
-            return self._writer_of(place) == writer
+            # A put that was answered with an error and tried again finds its own first try in the way, or what others made of it since.
+            try:
+                return writer in self._head(name)[1]
+            except FileNotFoundError:
+                return False
         return True
 
-    def _writer_of(self, place: dict[str, str]) -> str | None:
-        try:
-            found = self._fs.call_s3("head_object", **place)
-        except FileNotFoundError:
-            return None
-        return str(found.get("Metadata", {}).get("writer"))
+    def _head(self, name: str) -> tuple[str, list[str]]:
+        """A pointer's tag, and who moved it last, the newest first."""
+        found = self._fs.call_s3("head_object", **self._place(name))
+        return str(found["ETag"]), str(found.get("Metadata", {}).get("writers", "")).split()
+
+    def _place(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._bucket(), "Key": self._object_key(name)}
 
     def _bucket(self) -> str:
         return self._base.split("/", 1)[0]

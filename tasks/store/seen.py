@@ -25,20 +25,23 @@ class SeenFile:
     written: float
 
 
-def look_at(folder: Path) -> list[SeenFile]:
+def look_at(folder: Path, copies: bool = True) -> list[SeenFile]:
     """All files under a local folder, by name; none where there is no such folder. What vanishes meanwhile is left out.
 
-    ``written`` is the later of the modification and the change of the inode, which a copy that keeps times does not hide.
+    Args:
+        folder: where.
+        copies: ``written`` is the later of the modification and the change of the inode, which a copy that keeps times does not hide;
+            false: the modification alone.
 
     Raises:
         OSError: the folder cannot be read.
     """
     if not folder.exists():
         return []
-    return sorted(_walk(folder), key=lambda file: file.name)
+    return sorted(_walk(folder, copies), key=lambda file: file.name)
 
 
-def _walk(folder: Path) -> Iterator[SeenFile]:
+def _walk(folder: Path, copies: bool) -> Iterator[SeenFile]:
     next(folder.iterdir(), None)  # os.walk would keep quiet about a folder that cannot be read
     for place, _, names in os.walk(folder):
         for name in names:
@@ -48,4 +51,5 @@ def _walk(folder: Path) -> Iterator[SeenFile]:
             except FileNotFoundError:
                 continue
             mark = f"{found.st_mtime_ns} {found.st_ino}"
-            yield SeenFile(path.relative_to(folder).as_posix(), found.st_size, mark, max(found.st_mtime_ns, found.st_ctime_ns) / 1e9)
+            written = max(found.st_mtime_ns, found.st_ctime_ns) if copies else found.st_mtime_ns
+            yield SeenFile(path.relative_to(folder).as_posix(), found.st_size, mark, written / 1e9)

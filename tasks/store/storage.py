@@ -1,7 +1,7 @@
 """Storage roots: one small interface over a local folder or an S3 prefix.
 
 Files are immutable: each is put under its final name in one step. Pointers are the only names whose
-content changes, and they change by compare-and-swap. Only ``manifests/`` and ``leases/`` are listed.
+content changes, and they change by compare-and-swap. Only ``manifests/`` and ``leases/`` are listed, and by maintenance all.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasks.errors import StorageError
 from tasks.store.keys import file_checksum
+from tasks.store.seen import SeenFile
 
 LISTABLE = ("manifests/", "leases/")
 
@@ -42,12 +43,32 @@ class Storage(ABC):
         """Delete a file; nothing happens where there is none."""
 
     @abstractmethod
+    def set_aside(self, name: str) -> None:
+        """Move a damaged file to ``damaged/<name>``, so that it counts as missing; nothing happens where it is gone already."""
+
+    @abstractmethod
+    def walk(self) -> list[SeenFile]:
+        """All files under the root, by name: for maintenance, and for folders that others write. Nothing else depends on it.
+
+        Raises:
+            StorageError: it cannot be listed.
+        """
+
+    @abstractmethod
     def size(self, name: str) -> int | None:
         """Bytes in a file, ``None`` where there is none."""
 
     @abstractmethod
     def _names(self, prefix: str) -> list[str]:
         """All file names under a prefix."""
+
+    @abstractmethod
+    def checksum(self, name: str) -> str:
+        """xxh128 of what is stored now, read through.
+
+        Raises:
+            StorageError: there is no such file, or it cannot be read.
+        """
 
     @abstractmethod
     def local_copy(self, name: str, size: int, checksum: str) -> Path:
@@ -104,14 +125,40 @@ def keep_file(storage: Storage, folder: str, local: Path) -> tuple[str, int, str
     return path, size, checksum
 
 
-def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: bool = False) -> Path:
-    """A local copy whose size (and, if asked, checksum) is the recorded one.
+def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: bool = True) -> Path:
+    """A local copy whose size and checksum are the recorded ones. The checksum is taken once a process, while the file stays as it is.
+
+    Args:
+        storage: the root.
+        name: of the file.
+        size: bytes.
+        checksum: xxh128.
+        verify: false: the size alone, of a file that checks itself.
 
     Raises:
-        StorageError: the file is not what its manifest says.
+        StorageError: the file is missing, or not what was written. A damaged one is set aside: it is rebuilt by the next run.
     """
     path = storage.local_copy(name, size, checksum)
-    actual = path.stat().st_size
-    if actual != size or (verify and file_checksum(path) != checksum):
-        raise StorageError(f"{storage.root}/{name} is damaged ({actual} bytes, {size} recorded)", "delete it and run again")
+    if not _is_sound(path, size, checksum, verify) and not storage.is_local:
+        path.unlink(missing_ok=True)  # it may be the copy that is damaged
+        path = storage.local_copy(name, size, checksum)
+    if not _is_sound(path, size, checksum, verify):
+        storage.set_aside(name)
+        raise StorageError(
+            f"{storage.root}/{name} was damaged: it is not what was written", "it is set aside as damaged/…; run again: it is rebuilt"
+        )
     return path
+
+
+_SOUND: set[tuple[str, int, int, int, str]] = set()
+
+
+def _is_sound(path: Path, size: int, checksum: str, verify: bool) -> bool:
+    found = path.stat()
+    known = (str(path), found.st_ino, found.st_size, found.st_mtime_ns, checksum)
+    if found.st_size != size or not verify or known in _SOUND:
+        return found.st_size == size
+    if file_checksum(path) != checksum:
+        return False
+    _SOUND.add(known)
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
@@ -52,6 +53,27 @@ def read_table(storage: Storage, record: FileRecord, columns: Sequence[str] | No
     return table.select(list(columns)) if columns else table
 
 
+def whole_numbers(column: pa.ChunkedArray | pa.Array, missing: int = 0) -> NDArray[np.int64]:
+    """Integers or booleans as int64, read-only; without pyarrow's ``to_numpy``, which imports pandas: a run from cache does without.
+
+    Args:
+        column: n values.
+        missing: stands for NULL.
+
+    >>> whole_numbers(pa.chunked_array([[3, None], [5]]), missing=-1).tolist()
+    [3, -1, 5]
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    values = _buffer(whole.cast(pa.uint8()) if pa.types.is_boolean(whole.type) else whole)
+    return values if not whole.null_count else np.where(_buffer(whole.is_valid().cast(pa.uint8())) > 0, values, missing)
+
+
+def _buffer(array: pa.Array) -> NDArray[np.int64]:
+    """Values of an integer array; where it is NULL, anything."""
+    numbers = array.cast(pa.int64())
+    return np.frombuffer(numbers.buffers()[1] or b"", np.int64, len(numbers), numbers.offset * 8)
+
+
 def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:
     """A committed ``.npy`` file, memory-mapped; never unpickled.
 
@@ -61,6 +83,13 @@ def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:
     with _PARSING:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
+
+
+def let_go(array: NDArray[Any]) -> None:
+    """Take a mapped file's pages out of this process' memory, until they are read again: else all that was ever touched stays resident."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def read_parts(storage: Storage, parts: Iterable[Part], name: str, columns: Sequence[str] | None = None) -> pa.Table:

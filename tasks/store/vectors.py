@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
-from tasks.store.tables import read_array
+from tasks.store.tables import let_go, read_array
 
 Addressed = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float32]]
 """Vectors, shape (k, dim), by partition and row there, each of shape (k,)."""
@@ -30,6 +30,7 @@ def stored_vectors(storage: Storage, parts: Sequence[Part]) -> Addressed:
             mine = np.flatnonzero(partition == number)
             rows, back = np.unique(row[mine], return_inverse=True)
             found[mine] = arrays[number][rows][back]
+            let_go(arrays[number])
         return found
 
     return fetch

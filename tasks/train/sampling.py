@@ -43,7 +43,7 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
     """Choose pairs.
 
     Args:
-        table: candidates sorted by query: query_id, relevance, is_positive, query_hash, doc_hash, ``<source>_rank``.
+        table: candidates sorted by query: query_id, relevance, is_positive, planted, query_hash, doc_hash, ``<source>_rank``.
         groups: group of each different query, in the table's order; a group is held out as a whole.
         settings: ranks, negatives, random_negatives, holdout, max_pairs, seed.
         sources: whose ranks count.
@@ -52,16 +52,17 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
     Returns:
         For each query with a labelled document: its labelled rows; for each of these ``negatives`` sampled candidates (or all
         there are) and, in training, about ``random_negatives`` documents that are no candidates of the query.
-        Judged documents below the grade of a positive are left out.
+        Judged documents below the grade of a positive are left out, and what is to the teacher the same input as a planted pair.
     """
     if table.num_rows == 0:
         return Sample(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, bool))
     query = query_codes(table["query_id"])
-    positive = np.asarray(table["is_positive"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
-    labelled = np.bincount(query[positive], minlength=len(groups))
     asked, documents = hash_words(table["query_hash"]), hash_words(table["doc_hash"])
+    probe = _as_planted(table, asked, documents)
+    positive = np.asarray(table["is_positive"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool) & ~probe
+    labelled = np.bincount(query[positive], minlength=len(groups))
     chance = mix(asked, documents, settings.seed)
-    pool = np.flatnonzero(_eligible(table, settings, sources) & ~positive)
+    pool = np.flatnonzero(_eligible(table, settings, sources) & ~positive & ~probe)
     pool = pool[np.lexsort((pool, chance[pool], query[pool]))]
     place = np.arange(len(pool)) - np.searchsorted(query[pool], query[pool])
     negatives = pool[place < settings.negatives * labelled[query[pool]]]
@@ -74,6 +75,13 @@ def sample(table: pa.Table, groups: Sequence[str], settings: TeacherTraining, so
     order = order[keep[order]]
     rows, docs = rows[order], docs[order]
     return Sample(rows, docs, (positive[rows] & (rows == docs)).astype(np.float32), held[query[rows]])
+
+
+def _as_planted(table: pa.Table, asked: Words, documents: Words) -> NDArray[np.bool_]:
+    """(n,) whether texts of query and document are those of a planted pair, which another query or document may share."""
+    planted = np.asarray(table["planted"].fill_null(False).to_numpy(zero_copy_only=False), dtype=bool)
+    pairs = mix(asked, documents, 0)
+    return np.asarray(np.isin(pairs, pairs[planted]), dtype=bool)
 
 
 def _random_pairs(

@@ -19,11 +19,22 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 from tasks.train.sampling import Sample, sample
 
-STAGE = Stage(name="train-teacher", version=2, function="tasks.train.run:run", unit="steps", model=True)
+STAGE = Stage(name="train-teacher", version=4, function="tasks.train.run:run", unit="steps", model=True)
 
 _AUTO_FOLDS = 3
 _BACKWARD = 3  # a training step costs about three forward passes
-_COLUMNS = ["query_id", "query_row", "doc_partition", "doc_row", "relevance", "is_positive", "provenance", "query_hash", "doc_hash"]
+_COLUMNS = [
+    "query_id",
+    "query_row",
+    "doc_partition",
+    "doc_row",
+    "relevance",
+    "is_positive",
+    "planted",
+    "provenance",
+    "query_hash",
+    "doc_hash",
+]
 
 
 def jobs(
@@ -110,7 +121,7 @@ def choose(
     sources: Sequence[str],
     fold: Fold | None = None,
 ) -> tuple[pa.Table, Sample]:
-    """All candidates (with the number of their part as ``part``), and which of them are used.
+    """Candidates of the queries that may be trained on (with the number of their part as ``part``), and which of them are used.
 
     Raises:
         InputError: there are no labelled pairs, or no candidates to set against them.
@@ -120,12 +131,16 @@ def choose(
 
 
 def _gather(storage: Storage, candidates: Sequence[Part], queries: Sequence[Part], sources: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """All candidates, with the number of their part, and the group of each of their queries."""
+    """Candidates of the queries that may be trained on, with the number of their part, and the group of each of these queries.
+
+    Those of other queries are not even drawn from: whether one is there says whether it is labelled.
+    """
     tables, groups = [], []
     for number, (part, asked) in enumerate(zip(candidates, queries, strict=True)):
         known = read_table(storage, asked.file("queries.parquet"), ["query_id", "group", "split"])
         table = read_table(storage, part.file("candidates.parquet"), [*_COLUMNS, *(f"{source}_rank" for source in sources)])
-        table = as_labelled(table, known["query_id"].filter(is_trained(known["split"])))
+        trained = known["query_id"].filter(is_trained(known["split"]))
+        table = as_labelled(table.filter(pc.is_in(table["query_id"], value_set=trained.combine_chunks())), trained)
         tables.append(table.append_column("part", pa.array([number] * table.num_rows, pa.int32())))
         groups += _groups(table, known)
     return pa.concat_tables(tables), groups

@@ -22,7 +22,7 @@ from tasks.truth.held_out import LabelledPairs, labelled_pairs, out_of_fold, unt
 from tasks.truth.reliability import Reliability, auc, reliability, verdict
 from tasks.truth.settings import CalibrationSettings
 
-STAGE = Stage(name="calibrate", version=2, function="tasks.truth.calibrate:run", unit="candidates")
+STAGE = Stage(name="calibrate", version=3, function="tasks.truth.calibrate:run", unit="candidates")
 
 SOURCE: Source = "held-out labels, uncalibrated for counts"
 _COLUMNS = ["query_id", "relevance", "is_positive", "planted", "provenance", "query_hash", "doc_hash"]
@@ -46,7 +46,8 @@ def jobs(
         sources: whose ranks the teacher's depth means.
         depth: worst rank that the teacher scored.
         held_out: the queries that the teacher was not trained on: ``all`` (a given teacher, or one for each fold), or ``{"holdout": share,
-            "seed": seed}`` as its training held groups out. Queries of split calibration never are: no teacher is trained on them.
+            "seed": seed}`` as its training held groups out; a share of 0: none. Queries of split calibration always are: no teacher is
+            trained on them.
         settings: see there.
     """
     keyed = held_out if isinstance(held_out, str) else {"holdout": float(held_out["holdout"]), "seed": int(held_out["seed"])}

@@ -16,7 +16,7 @@ from tasks.calibration import Calibration as Calibration
 from tasks.calibration import Kind, Source
 from tasks.calibration import apply as apply
 from tasks.errors import InputError
-from tasks.truth.intervals import Floats
+from tasks.intervals import Floats
 
 Flags = NDArray[np.bool_]
 Fitted = dict[str, Any]

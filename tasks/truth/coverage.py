@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from tasks.errors import InputError
+from tasks.intervals import Floats, bootstrap
 from tasks.truth.frame import NOT_RELEVANT, RELEVANT, Frame, Sample
-from tasks.truth.intervals import Floats, bootstrap
 from tasks.truth.review import leaks
 from tasks.truth.sampling import draw, plan
 from tasks.truth.settings import ReviewSettings, SamplingSettings

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.truth.intervals import Codes, Floats, Interval, by_cluster, codes, variance
-from tasks.truth.quantiles import student_quantile
+from tasks.intervals import Codes, Floats, Interval, by_cluster, codes, variance
+from tasks.quantiles import student_quantile
 from tasks.truth.selected import Flags, Selected, SliceOf, floats
 from tasks.truth.settings import SurvivalSettings
 from tasks.truth.slices import SMALL, rates
 from tasks.truth.survival import Survival, leak_from_survival, survival
 
 Row = dict[str, Any]
+STRATA = "rank × score"  # the slice that holds survival's strata
 _FAR = 2**31 - 1  # the rank of a document that another source than the dense one found
 
 
@@ -65,11 +66,17 @@ class Middle:
         relevant: (queries,) their (expected) number.
         known: (queries,) for which queries it is known.
         source: how.
+        target: the likely relevant unlabelled candidates among ``within``, or none.
+        within: (candidates,) over which it was counted, and survival is to be; none: all that were retrieved.
+        note: what else it rests on.
     """
 
     relevant: Floats
     known: Flags
     source: str
+    target: Target | None = None
+    within: Flags | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,14 @@ class Planted:
     """Planted positives that some source retrieved.
 
     Args:
+        place: (m,) row among the candidates.
         query: (m,) place of the query.
         rank: (m,) dense rank; the last there is, where another source found it.
         score: (m,) the teacher's activated score, NaN: none.
         emitted: (m,) the recipe would have trained with it as a negative.
     """
 
+    place: Codes
     query: Codes
     rank: Codes
     score: Floats
@@ -94,7 +103,7 @@ class Planted:
         place = selected.find(probes)
         probes, place = probes.filter(pa.array(place >= 0)), place[place >= 0]
         emitted = np.asarray(probes["emitted"].to_numpy(), dtype=bool)
-        return cls(selected.query[place], _ranks(floats(probes["dense_rank"])), selected.score("teacher_sigmoid")[place], emitted)
+        return cls(place, selected.query[place], _ranks(floats(probes["dense_rank"])), selected.score("teacher_sigmoid")[place], emitted)
 
 
 @dataclass(frozen=True)
@@ -145,7 +154,6 @@ def planted_rows(
     selected: Selected, planted: Planted, target: Target | None, middle: Middle | None, settings: SurvivalSettings, level: float = 0.95
 ) -> Iterator[Row]:
     """Survival raw and weighted, and the leak where it is known how many unlabelled documents are relevant."""
-    emitted = selected.by_query(1.0, selected.emitted)
     for one in selected.slices:
         mine = one.queries[planted.query]
         if not mine.any():
@@ -156,9 +164,11 @@ def planted_rows(
         yield row("planted_survival", *about, found.raw, *size, "share of planted positives emitted: no rate of negatives")
         if found.weighted is not None and target is not None:
             yield row("planted_survival_weighted", *about, found.weighted, *size, _weighted_note(found, target))
-        leak = _leak(selected, one, found, middle, emitted)
+        leak = _leak(selected, one, planted, found, middle, settings)
         if leak is not None:
-            yield row("planted", *about, *leak[:1], *size, leak[1])
+            yield row("planted", *about, leak[0], *leak[1:3], note=leak[3])
+        if one.name == "all":
+            yield from _strata_rows(found)
 
 
 def over_queries(values: Floats, groups: Codes, level: float) -> Interval:
@@ -197,17 +207,42 @@ def _weighted_note(found: Survival, target: Target) -> str:
     return f"to the mix of the likely relevant unlabelled candidates by rank and score ({target.note}){unlike}: no rate of negatives"
 
 
-def _leak(selected: Selected, one: SliceOf, found: Survival, middle: Middle | None, emitted: Floats) -> tuple[Interval, str] | None:
-    """Leak on a slice, over its queries that have training rows and a known number of relevant documents."""
+def _strata_rows(found: Survival) -> Iterator[Row]:
+    """Survival of each stratum of rank and score, as they are weighted; what was merged is named by its first and last cell."""
+    for one in found.strata:
+        value = " + ".join(one.cells) if len(one.cells) < 3 else f"{one.cells[0]} … {one.cells[-1]}"
+        share = "" if one.target is None else f"; {one.target:.0%} of the likely relevant unlabelled candidates lie here"
+        note = f"share of planted positives emitted: no rate of negatives{share}"
+        yield row("planted_survival", STRATA, value, one.rate, one.planted, one.queries, note)
+
+
+def _leak(
+    selected: Selected, one: SliceOf, planted: Planted, found: Survival, middle: Middle | None, settings: SurvivalSettings
+) -> tuple[Interval, int, int, str] | None:
+    """Leak on a slice, over its queries that have training rows and a known number of relevant documents; planted pairs, queries, a note.
+
+    Where these were counted over some candidates only, survival and emitted negatives are those of the same candidates.
+    """
     if middle is None:
         return None
-    counted = one.queries & middle.known & selected.trained
+    counted, negatives, mine = one.queries & middle.known & selected.trained, selected.emitted, one.queries[planted.query]
+    if middle.within is not None:
+        mine = mine & middle.within[planted.place]
+        if not mine.any():
+            return None
+        target = middle.target.table(one.queries) if middle.target else None
+        found = _survival(selected, planted, mine, target, settings, found.raw.level)
+        negatives = negatives & middle.within
+    emitted = selected.by_query(1.0, negatives)
     if not emitted[counted].any():
         return None
+    outside = 1 - float(emitted[counted].sum()) / float(selected.by_query(1.0, selected.emitted)[counted].sum())
     relevant = over_queries(middle.relevant[counted], codes(selected.groups[counted]), found.raw.level)
     each = float(emitted[counted].mean())
     leak = leak_from_survival(found.weighted or found.raw, relevant, each)
-    return leak, f"survival × {relevant.estimate:.2f} unlabelled relevant a query ({middle.source}) ÷ {each:.2f} emitted"
+    note = f"survival × {relevant.estimate:.2f} unlabelled relevant a query ({middle.source}) ÷ {each:.2f} emitted{middle.note}"
+    note += f"; {outside:.0%} of the negatives are none of these and are not in it" if outside > 0 else ""
+    return leak, int(mine.sum()), int(np.unique(planted.query[mine]).size), note
 
 
 def _ranks(rank: Floats) -> Codes:

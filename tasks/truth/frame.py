@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.errors import InputError
-from tasks.truth.intervals import Codes, Floats, clusters, codes
+from tasks.intervals import Codes, Floats, clusters, codes
 
 RELEVANT, NOT_RELEVANT, UNSURE, UNANSWERED = 1, 0, -1, -2
 LABELS = {"relevant": RELEVANT, "not": NOT_RELEVANT, "unsure": UNSURE, None: UNANSWERED, "": UNANSWERED}

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.folds import Fold, group_draws, in_fold, query_groups
+from tasks.intervals import Codes, Floats
 from tasks.models.order import is_trained
 from tasks.schema import PROMOTED, REVIEWED
 from tasks.sql import quote_identifier, run
 from tasks.truth.calibration import apply, fit
-from tasks.truth.intervals import Codes, Floats
 
 _Flags = NDArray[np.bool_]
 _CALIBRATION = "calibration"
@@ -86,8 +86,8 @@ def labelled_pairs(
     """Labelled positives and unlabelled candidates within the teacher's depth, of queries that have a labelled positive.
 
     Together, by weight, they stand for all candidates there are: positives count once, and as many unlabelled candidates as were drawn for
-    all of them. Left out: planted positives, promoted ones (a teacher had a part in them), and documents that are judged to be no
-    positives, unless a reviewer did.
+    all of them. Left out: planted positives and what has the texts of such a pair, promoted ones (a teacher had a part in them), and
+    documents that are judged to be no positives, unless a reviewer did.
 
     Args:
         candidates: query_id, relevance, is_positive, planted, provenance, query_hash, doc_hash, ``<source>_rank``.
@@ -103,10 +103,11 @@ def labelled_pairs(
                  asked AS (SELECT query_id, fold FROM queries SEMI JOIN labelled USING (query_id)),
                  known AS (SELECT query_id, fold, coalesce(is_positive, false) AS label, query_hash, doc_hash
                            FROM candidates JOIN asked USING (query_id)
-                           WHERE ({ranked}) AND NOT coalesce(planted, false) AND {_LABELS}
+                           WHERE ({ranked}) AND {_LABELS}
                              AND (is_positive OR relevance IS NULL OR provenance = '{REVIEWED}')),
+                 probes AS (SELECT query_hash, doc_hash FROM candidates WHERE planted),
                  logits AS (SELECT query_hash, doc_hash, min(logit)::DOUBLE AS score FROM pairs WHERE isfinite(logit) GROUP BY ALL)
-            SELECT fold, label, score FROM known JOIN logits USING (query_hash, doc_hash)
+            SELECT fold, label, score FROM known JOIN logits USING (query_hash, doc_hash) ANTI JOIN probes USING (query_hash, doc_hash)
             ORDER BY label DESC, md5(query_hash || doc_hash), query_id, doc_hash""",
         {"candidates": candidates, "pairs": pairs, "queries": queries},
     )

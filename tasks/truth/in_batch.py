@@ -15,12 +15,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from pydantic import Field
 
 from tasks.errors import InputError, UsageError
-from tasks.settings import Settings
-from tasks.truth.intervals import Codes, Floats, Interval, proportion
+from tasks.intervals import Codes, Floats
 
 Kind = Literal["positives", "negatives"]
 PairFunction = Callable[[Codes, Codes], Floats]  # places of queries and documents → a number for each pair
@@ -68,18 +65,6 @@ class RowCounts:
     relevant: Floats
     pairs: Floats
     hit: Floats
-
-
-class InBatch(Settings):
-    """What the batches hold."""
-
-    kind: Kind = Field(description="Other rows' positives, or other rows' mined negatives.")
-    estimator: str
-    batch_size: int
-    rows: int
-    pairs: int = Field(description="Pairs of a query and another row's document.")
-    pair_share: Interval = Field(description="Share of the pairs that are relevant.")
-    row_share: Interval = Field(description="Share of the rows with at least one relevant pair.")
 
 
 def batches(rows: pa.Table, size: int, steps: Sequence[Codes] | None = None) -> Batches:
@@ -143,43 +128,14 @@ def by_truth(given: Batches, relevant: pa.Table, unknown: pa.Table | None = None
     return relevance
 
 
-def in_batch(
-    given: Batches,
-    relevance: PairFunction,
-    kind: Kind = "positives",
-    estimator: str = "truth",
-    level: float = 0.95,
-    rows_counted: NDArray[np.bool_] | None = None,
-) -> InBatch:
-    """Shares of pairs and of rows, with intervals over batches.
+def row_counts(given: Batches, relevance: PairFunction, kind: Kind = "positives") -> RowCounts:
+    """Relevant and all pairs of each row; pairs of unknown relevance (NaN) are left out.
 
     Args:
         given: the batches.
         relevance: of :func:`by_truth`, or a probability; a row is then hit with 1 − Π(1 − p), as if its pairs were independent.
         kind: other rows' positives, or their mined negatives. A document that is the row's own positive too counts as relevant if it is.
-        estimator: what the relevance rests on.
-        level: confidence.
-        rows_counted: (rows,) whose queries count (those that are judged); none: all. The others' documents are in the batches all the same.
     """
-    counts = row_counts(given, relevance, kind)
-    if rows_counted is not None:
-        counts = RowCounts(*(np.where(rows_counted, values, 0.0) for values in (counts.relevant, counts.pairs, counts.hit)))
-    if not counts.pairs.any():
-        raise InputError("no row shares its batch with another document", "measure on more rows, or on rows with negatives")
-    have = (counts.pairs > 0).astype(np.float64)
-    return InBatch(
-        kind=kind,
-        estimator=estimator,
-        batch_size=given.size,
-        rows=len(given.query) if rows_counted is None else int(rows_counted.sum()),
-        pairs=int(counts.pairs.sum()),
-        pair_share=proportion(counts.relevant, counts.pairs, given.batch, level),
-        row_share=proportion(counts.hit * have, have, given.batch, level),
-    )
-
-
-def row_counts(given: Batches, relevance: PairFunction, kind: Kind = "positives") -> RowCounts:
-    """Relevant and all pairs of each row. Arguments as for :func:`in_batch`; pairs of unknown relevance (NaN) are left out."""
     rows = len(given.query)
     relevant, missed, number = np.zeros(rows), np.zeros(rows), np.zeros(rows)
     for row, doc in pairs(given, kind):

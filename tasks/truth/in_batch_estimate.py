@@ -1,7 +1,9 @@
 """What is known of an in-batch pair where there are no exhaustive judgements.
 
 A label or a trusted zero tells; a reviewer's answer too. Else a candidate that the teacher scored has its probability, and any other pair
-that of its similarity stratum (in_batch_strata.py). On a review that is an estimate; on labels alone it is the most that it can be.
+that of its similarity stratum (in_batch_strata.py). On a review that is an estimate; on labels alone it is the most that it can be as far
+as labels are a random draw of what is relevant. Where they are easier to find than the rest, which is the rule, the truth may be higher: no
+bound, and it is named by what it rests on.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
+from tasks.intervals import Codes, Floats
 from tasks.truth.in_batch import Batches, PairFunction
 from tasks.truth.in_batch_strata import Strata, most_per_label, unlabelled_relevant
-from tasks.truth.intervals import Codes, Floats
 from tasks.truth.reviewed import score_column
 from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.similar import Similar
@@ -23,10 +25,10 @@ _ESTIMATE = (
     "for each labelled one, as within the teacher's reach; what the calibration may be off by, and labels that are easier to find than "
     "what is not labelled, are not in the interval"
 )
-_MOST = (
-    "other rows' positives; the most that it can be where labels are a random draw of what is relevant: {:.2g} unlabelled relevant "
-    "documents for each labelled one, as if all candidates were relevant that are as similar as the nearest tenth of the labelled; low "
-    "end: labels alone; a review gives an estimate"
+_BY_LABELS = (
+    "other rows' positives; by labels alone, as if they were a random draw of what is relevant: {:.2g} unlabelled relevant documents for "
+    "each labelled one, as if all candidates were relevant that are as similar as the nearest tenth of the labelled; no bound: where "
+    "labels are easier to find than the rest, the truth is higher; low end: what is labelled; a review gives an estimate"
 )
 
 
@@ -78,8 +80,8 @@ class Likely:
         beyond = selected.labelled & ~reach
         others, total = similar.sample(selected.query, asked, known | selected.labelled, seed)
         strata = Strata.of(dense[beyond], others, total, per_label)
-        note = (_ESTIMATE if reviewed else _MOST).format(per_label)
-        return cls(told, probability, strata, "estimated" if reviewed else "at_most", note)
+        note = (_ESTIMATE if reviewed else _BY_LABELS).format(per_label)
+        return cls(told, probability, strata, "estimated" if reviewed else "by_labels", note)
 
     def relevance(self, selected: Selected, given: Batches, similarity: PairFunction) -> PairFunction:
         """Of the batches' pairs."""

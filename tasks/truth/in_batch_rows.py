@@ -2,7 +2,7 @@
 
 The batches are those that ``hardmine train`` makes of these rows: its order of stages, its shuffle, its queries (split train, or none).
 Where judgements are exhaustive the pairs of a query and another row's positive are counted: ``in_batch_pairs``, ``in_batch_rows``. Else
-they are estimated, and named so: ``in_batch_pairs_estimated``, ``in_batch_rows_estimated``; see in_batch_estimate.py.
+they are estimated, and named so: ``in_batch_…_estimated`` on a review, ``in_batch_…_by_labels`` without; see in_batch_estimate.py.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.intervals import Codes, Floats, proportion
 from tasks.models.order import is_trained, passes, training_order
 from tasks.models.samples import shuffled
 from tasks.truth.estimates import Row, row
 from tasks.truth.in_batch import Batches, RowCounts, batches, by_truth, row_counts, some
 from tasks.truth.in_batch_estimate import Likely
-from tasks.truth.intervals import Codes, Floats, proportion
-from tasks.truth.selected import Flags, Selected, flags
+from tasks.truth.selected import Flags, Selected, flags, promoted
 from tasks.truth.settings import EstimateSettings
 from tasks.truth.similar import Similar
 
@@ -149,5 +149,6 @@ def _places(selected: Selected, given: Batches) -> Codes:
 
 
 def _positives(selected: Selected) -> pa.Table:
-    mine = flags(selected.scored["is_positive"]) | flags(selected.scored["planted"])
+    """Labels of people: what was promoted rests on a teacher, and is no judgement."""
+    mine = (flags(selected.scored["is_positive"]) & ~flags(promoted(selected.scored))) | flags(selected.scored["planted"])
     return selected.scored.select(["query_id", "doc_id"]).filter(pa.array(mine))

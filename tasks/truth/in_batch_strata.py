@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.truth.intervals import Floats
+from tasks.intervals import Floats
 from tasks.truth.selected import Flags
 
 _STRATA, _LABELLED = 10, 10  # strata at most, labelled pairs in each at least

@@ -4,74 +4,29 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
-from tasks.errors import InputError
 from tasks.schema import REVIEWED
-from tasks.settings import Settings
 from tasks.sql import run
-from tasks.truth.intervals import Interval, clusters, proportion
 
 Judgement = Literal["exhaustive", "trusted_zeros", "both"]
 
 
-class Judged(Settings):
-    """The counted rate of one recipe, with its denominator."""
-
-    recipe: str
-    judgement: Judgement
-    emitted: int = Field(description="Negatives of the judged queries.")
-    judged: int = Field(description="Of them with a judgement: the denominator.")
-    relevant: int
-    queries: int = Field(description="Queries with a judged negative.")
-    rate: Interval = Field(description="Exact for these queries; the interval is for other queries of the kind.")
-
-
-def judged(
-    negatives: pa.Table,
-    qrels: pa.Table,
-    judgement: Judgement,
-    recipe: str,
-    queries: pa.Table | None = None,
-    min_grade: int = 1,
-    level: float = 0.95,
-) -> Judged:
-    """Share of a recipe's negatives that the judgements call relevant.
+def judgements(negatives: pa.Table, qrels: pa.Table, judgement: Judgement, queries: pa.Table | None = None, min_grade: int = 1) -> pa.Table:
+    """The judged ones of a recipe's negatives.
 
     Args:
         negatives: query_id, doc_id, optional group: what the recipe emitted, each pair once.
         qrels: query_id, doc_id, relevance.
         judgement: ``exhaustive``: a pair of a judged query that is not listed is not relevant; ``trusted_zeros``: one that is listed with
             a grade of 0 is not; ``both``. What neither says is unknown and does not count.
-        recipe: its name.
         queries: query_id of the judged queries; none: those in the qrels.
         min_grade: the relevance from which a document is relevant.
-        level: confidence.
 
-    Raises:
-        InputError: none of the negatives is judged.
+    Returns:
+        query_id, relevant and, where given, group, by query_id and doc_id.
     """
-    found = _emitted(negatives, qrels, queries, min_grade)
-    counted = _counted(found, judgement)
-    if not counted.num_rows:
-        raise InputError(f"none of the negatives of {recipe!r} is judged", "declare the judgements only where they reach the candidates")
-    relevant = counted["relevant"].to_numpy().astype(np.float64)
-    return Judged(
-        recipe=recipe,
-        judgement=judgement,
-        emitted=found.num_rows,
-        judged=counted.num_rows,
-        relevant=int(relevant.sum()),
-        queries=len(counted["query_id"].unique()),
-        rate=proportion(relevant, np.ones(len(relevant)), clusters(counted), level),
-    )
-
-
-def judgements(negatives: pa.Table, qrels: pa.Table, judgement: Judgement, queries: pa.Table | None = None, min_grade: int = 1) -> pa.Table:
-    """The judged ones of a recipe's negatives: query_id, relevant and, where given, group. Arguments as for :func:`judged`."""
     return _counted(_emitted(negatives, qrels, queries, min_grade), judgement)
 
 

@@ -28,7 +28,7 @@ from tasks.truth.selected import COLUMNS, SCORES, Selected, selected
 from tasks.truth.settings import EstimateSettings
 from tasks.truth.similar import Similar
 
-STAGE = Stage(name="measure", version=4, function="tasks.truth.measure:run", unit="candidates")
+STAGE = Stage(name="measure", version=5, function="tasks.truth.measure:run", unit="candidates")
 
 _ROWS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label"]
 _QUERIES = ["query_id", "text", "language", "group", "split"]
@@ -144,7 +144,7 @@ def run(work: Work, out: Output) -> None:
     out.table("estimates.parquet", pa.Table.from_pylist(found, ESTIMATES))
     out.table("histogram.parquet", histogram(given, settings.bins))
     labels = known(reviewed, given.scored.num_rows)
-    out.table("suspects.parquet", suspects(given, measured.probability, labels, settings.suspects, measured.can_tell))
+    out.table("suspects.parquet", suspects(given, measured.probability, labels, settings.suspects, measured.can_tell, settings.split))
     out.table("slices.parquet", table)
     out.meta.update(estimates=headline(found), negatives=int(given.emitted.sum()))
     _zeros(given, out)

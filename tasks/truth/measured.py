@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.intervals import Floats
 from tasks.truth.estimates import Middle, Planted, Row, Target, planted_rows, share_rows
 from tasks.truth.in_batch_rows import Known, in_batch_rows
-from tasks.truth.intervals import Floats
 from tasks.truth.judged import judgements, unknown_zeros, unreviewed
 from tasks.truth.on_review import OnReview, on_review
-from tasks.truth.reviewed import Reviewed, probabilities, review_rows
-from tasks.truth.selected import Flags, Selected, flags
+from tasks.truth.reviewed import Reviewed, probabilities, review_rows, score_column
+from tasks.truth.selected import Flags, Selected, flags, promoted
 from tasks.truth.settings import EstimateSettings, SurvivalSettings
 from tasks.truth.similar import Similar
 
@@ -25,9 +25,10 @@ _LABELS_ONLY = "the teacher, calibrated on labels, not for counts"
 _RAW = "the teacher, not calibrated"
 _JUDGED = {
     "exhaustive": "counted: every relevant document is judged; explicit zeros are unknown",
-    "trusted_zeros": "counted: only judged pairs, explicit zeros as not relevant",
+    "trusted_zeros": "counted over judged pairs, explicit zeros as not relevant",
     "both": "counted: every relevant document is judged, explicit zeros as not relevant",
 }
+_SCORED = "; all three of pairs with {} score alone; what the calibration may be off by is not in the interval"
 _OWN = {name: "; no unlabelled document is relevant, as declared" for name in ("exhaustive", "both")} | {"trusted_zeros": ""}
 
 
@@ -43,7 +44,7 @@ class Measured:
         qrels: query_id, doc_id, relevance: the judgements; none, unless some are declared.
         judged: (queries,) which of them are judged.
         outside: whether the judgements are others than the round's own labels.
-        probability: (candidates,) to be relevant, NaN: unknown.
+        probability: (candidates,) to be relevant, NaN: unknown; of partial candidates, that of the negatives alone.
         source: of the probability.
         can_tell: whether the teacher can tell relevant from not.
         similar: vectors of queries and documents, or none.
@@ -86,7 +87,8 @@ class Measured:
         qrels = None
         if settings.judged != "none":
             # where zeros are unknown, what a reviewer called not relevant is as good as not listed: not relevant
-            own = (unreviewed(selected.scored) if settings.judged == "exhaustive" else selected.scored).select(_QRELS)
+            own = unreviewed(selected.scored) if settings.judged == "exhaustive" else selected.scored
+            own = own.filter(pc.invert(promoted(own))).select(_QRELS)
             qrels = truth if truth is not None else own.filter(own["relevance"].is_valid())
         judged = np.zeros(selected.queries.num_rows, dtype=bool)
         if qrels is not None:
@@ -99,6 +101,8 @@ class Measured:
             probability, source = probabilities(selected, reviewed, settings.review), "the review"
         else:
             probability, source = selected.score("teacher_calibrated"), _LABELS_ONLY
+        if settings.partial:
+            probability = np.where(selected.emitted, probability, np.nan)
         return cls(selected, settings, reviewed, own, qrels, judged, truth is not None, probability, source, can_tell, similar)
 
     @property
@@ -110,9 +114,15 @@ class Measured:
 
     @property
     def unknown(self) -> pa.Table | None:
-        """query_id, doc_id of the pairs of which exhaustive judgements say nothing: zeros that are not trusted."""
+        """query_id, doc_id of the pairs of which exhaustive judgements say nothing: zeros that are not trusted.
+
+        Beside the round's own labels promoted ones too: a teacher's word is no judgement.
+        """
         kind = self.settings.judged
-        return None if self.qrels is None or kind == "none" else unknown_zeros(self.qrels, kind)
+        if self.qrels is None or kind == "none":
+            return None
+        zeros, scored = unknown_zeros(self.qrels, kind), self.selected.scored
+        return zeros if self.outside else pa.concat_tables([zeros, scored.filter(promoted(scored)).select(zeros.column_names)])
 
 
 def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
@@ -125,7 +135,8 @@ def estimates(given: Measured, probes: pa.Table | None) -> list[Row]:
     rows: list[Row] = []
     if probes is not None and probes.num_rows:
         survived, level = given.settings.survival, given.settings.level
-        rows += planted_rows(given.selected, Planted.of(given.selected, probes), _target(given, survived), _middle(given), survived, level)
+        planted, target = Planted.of(given.selected, probes), _target(given, survived)
+        rows += planted_rows(given.selected, planted, target, _middle(given, survived), survived, level)
     rows += _judged(given)
     if given.reviewed is not None and given.reviewed.sure:
         rows += review_rows(given.selected, given.reviewed, given.settings.review, given.settings.level)
@@ -146,6 +157,8 @@ def headline(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _target(given: Measured, settings: SurvivalSettings) -> Target | None:
+    if given.settings.partial:
+        return None
     if np.isfinite(given.probability[given.selected.unlabelled]).any():
         return Target.of(given.selected, given.probability, f"by {given.source}", settings)
     raw = given.selected.score("teacher_sigmoid")
@@ -154,17 +167,25 @@ def _target(given: Measured, settings: SurvivalSettings) -> Target | None:
     return None
 
 
-def _middle(given: Measured) -> Middle | None:
-    """Unlabelled relevant documents a query: counted by judgements from outside, else expected by a review."""
+def _middle(given: Measured, settings: SurvivalSettings) -> Middle | None:
+    """Unlabelled relevant documents a query: counted by judgements from outside, else expected by a review.
+
+    A review's calibration tells of pairs with a score; of the others it knows their share among what was emitted, and most of what was
+    retrieved is no such pair. So these are left out.
+    """
     selected = given.selected
     if given.outside and given.relevant is not None:
         place = selected.find(given.relevant)
         relevant = np.zeros(selected.scored.num_rows, dtype=bool)
         relevant[place[place >= 0]] = True
         return Middle(selected.by_query(1.0, relevant & selected.unlabelled), given.judged, "judged")
-    if given.reviewed is not None:
-        expected = selected.by_query(given.probability, selected.unlabelled)
-        return Middle(expected, np.ones(len(expected), dtype=bool), "by the review's calibration")
+    if given.reviewed is not None and not given.settings.partial:
+        column = score_column(selected)
+        within = selected.reach & np.isfinite(selected.score(column))
+        expected = selected.by_query(given.probability, selected.unlabelled & within)
+        target = Target.of(selected, np.where(within, given.probability, np.nan), "", settings)
+        note = _SCORED.format("the teacher's" if column == "teacher_logit" else "a dense")
+        return Middle(expected, np.ones(len(expected), dtype=bool), "by the review's calibration", target, within, note)
     return None
 
 
@@ -180,7 +201,30 @@ def _judged(given: Measured) -> list[Row]:
     size = selected.queries.num_rows
     top = np.bincount(place, flags(counted["relevant"]), size).astype(np.float64)
     bottom = np.bincount(place, minlength=size).astype(np.float64)
-    return share_rows(selected, "judged", top, bottom, given.settings.level, _JUDGED[kind] + ("" if given.outside else _OWN[kind]))
+    every = np.where(given.judged, selected.by_query(1.0, selected.emitted), 0.0)
+    return list(_bounded(selected, top, bottom, every, given.settings.level, _JUDGED[kind] + ("" if given.outside else _OWN[kind])))
+
+
+def _bounded(selected: Selected, top: Floats, bottom: Floats, every: Floats, level: float, note: str) -> Iterator[Row]:
+    """The counted share of the judged negatives; where some are not judged, with the ends as if none and as if all of these were relevant.
+
+    Args:
+        selected: the selection.
+        top: (queries,) relevant ones.
+        bottom: (queries,) judged ones.
+        every: (queries,) negatives of judged queries.
+        level: confidence.
+        note: beside all rows.
+    """
+    ends = [share_rows(selected, "judged", found, every, level) for found in (top, top + every - bottom)]
+    least, most = ({(one["slice"], one["value_of_slice"]): one for one in rows} for rows in ends)
+    for one in share_rows(selected, "judged", top, bottom, level, note):
+        place = (one["slice"], one["value_of_slice"])
+        rest = most[place]["pairs"] - one["pairs"]
+        if rest:
+            told = f"{note}; {rest:,} of {most[place]['pairs']:,} negatives are not judged: the ends hold whatever they are"
+            one |= {"low": min(one["low"], least[place]["low"]), "high": max(one["high"], most[place]["high"]), "note": told}
+        yield one
 
 
 def _teacher(given: Measured) -> list[Row]:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from tasks.calibration import Calibration, Source
+from tasks.intervals import Floats
 from tasks.truth.calibration import fit
 from tasks.truth.frame import RELEVANT, Frame
-from tasks.truth.intervals import Floats
 from tasks.truth.reliability import Reliability, auc, reliability, verdict
 from tasks.truth.review import out_of_fold
 from tasks.truth.reviewed import Reviewed, score_column

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from tasks.intervals import Codes, Floats
 from tasks.schema import HISTOGRAM
 from tasks.sql import quote_literal, run
-from tasks.truth.intervals import Codes, Floats
 from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.slices import SMALL
 
@@ -70,8 +70,8 @@ def histogram(selected: Selected, bins: int) -> pa.Table:
     return pa.concat_tables(tables) if tables else HISTOGRAM.empty_table()
 
 
-def suspects(selected: Selected, probability: Floats, labels: Codes, number: int, can_tell: bool) -> pa.Table:
-    """The negatives that are most likely relevant (:data:`SUSPECTS`), best estimate first.
+def suspects(selected: Selected, probability: Floats, labels: Codes, number: int, can_tell: bool, split: str = "") -> pa.Table:
+    """The negatives in training files that are most likely relevant (:data:`SUSPECTS`), best estimate first.
 
     Reviewed as relevant; then by calibrated probability, label evidence, the teacher's activated score, the ratio of the dense score to the
     least of the positives': each pair by the first of these that it has. Reviewed as not relevant, now or before: not listed.
@@ -82,8 +82,9 @@ def suspects(selected: Selected, probability: Floats, labels: Codes, number: int
         labels: (candidates,) of a review: 1, 0, -1 unsure, -2 none.
         number: how many to list.
         can_tell: whether the teacher can tell relevant from not; if not, label evidence comes before its calibrated score.
+        split: of :meth:`tasks.truth.selected.Selected.written`.
     """
-    rows = np.flatnonzero(selected.emitted & (labels != 0) & ~selected.trusted_zero)
+    rows = np.flatnonzero(selected.emitted & selected.written(split)[selected.query] & (labels != 0) & ~selected.trusted_zero)
     least = selected.score("positive_dense_score_min")
     ratio = np.divide(selected.score("dense_score"), least, out=np.full(len(least), np.nan), where=least > 0)
     found: Mapping[str, Floats] = {

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from tasks.errors import InputError
+from tasks.intervals import Floats
 from tasks.settings import Settings
-from tasks.truth.intervals import Floats
 from tasks.truth.settings import CalibrationSettings
 
 Verdict = Literal["can tell", "cannot tell", "unknown"]

@@ -20,10 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.errors import InputError
-from tasks.settings import Settings
-from tasks.truth.calibration import apply, fit
-from tasks.truth.frame import RELEVANT, UNSURE, Frame, Sample, answered, only
-from tasks.truth.intervals import (
+from tasks.intervals import (
     Codes,
     Floats,
     Interval,
@@ -33,7 +30,10 @@ from tasks.truth.intervals import (
     variance,
     wilson_ends,
 )
-from tasks.truth.quantiles import student_quantile
+from tasks.quantiles import student_quantile
+from tasks.settings import Settings
+from tasks.truth.calibration import apply, fit
+from tasks.truth.frame import RELEVANT, UNSURE, Frame, Sample, answered, only
 from tasks.truth.settings import ReviewSettings
 
 
@@ -41,7 +41,8 @@ class Leak(Settings):
     """What a review says about one recipe's negatives.
 
     An estimate below 0 or above 1 is set to 0 or 1. ``assisted`` and ``design`` leave out the unsure pairs; ``none_relevant`` and
-    ``all_relevant`` are ``assisted`` with them counted as not relevant and as relevant, and are equal to it where nobody was unsure.
+    ``all_relevant`` are ``assisted`` with them counted as not relevant and as relevant, and are equal to it where nobody was unsure;
+    likewise ``design_none_relevant`` and ``design_all_relevant`` are ``design``.
     """
 
     recipe: str
@@ -54,11 +55,18 @@ class Leak(Settings):
     design: Interval
     none_relevant: Interval
     all_relevant: Interval
+    design_none_relevant: Interval
+    design_all_relevant: Interval
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The least and the most that the leak may be, whatever the unsure pairs are."""
-        return min(self.none_relevant.low, self.assisted.low), max(self.all_relevant.high, self.assisted.high)
+        """The least and the most that the leak may be, whatever the unsure pairs are, with the teacher's help."""
+        return _outermost(self.assisted, self.none_relevant, self.all_relevant)
+
+    @property
+    def design_bounds(self) -> tuple[float, float]:
+        """The same by the labels alone."""
+        return _outermost(self.design, self.design_none_relevant, self.design_all_relevant)
 
 
 def leaks(frame_: Frame, sample: Sample, settings: ReviewSettings | None = None, level: float = 0.95) -> list[Leak]:
@@ -90,9 +98,15 @@ def leaks(frame_: Frame, sample: Sample, settings: ReviewSettings | None = None,
             design=main.design[at],
             none_relevant=none.assisted[at],
             all_relevant=every.assisted[at],
+            design_none_relevant=none.design[at],
+            design_all_relevant=every.design[at],
         )
         for at, name in enumerate(frame_.recipes)
     ]
+
+
+def _outermost(*found: Interval) -> tuple[float, float]:
+    return min(one.low for one in found), max(one.high for one in found)
 
 
 def out_of_fold(frame_: Frame, sample: Sample, settings: ReviewSettings) -> Floats:

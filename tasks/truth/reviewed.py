@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
+from tasks.intervals import Codes, Floats, Interval
 from tasks.sql import run
 from tasks.truth.estimates import Row, row
 from tasks.truth.frame import LABELS, RELEVANT, UNANSWERED, UNSURE, Frame, Sample, answered, only
-from tasks.truth.intervals import Codes, Floats, Interval
 from tasks.truth.review import Leak, calibrated, leaks
 from tasks.truth.selected import Flags, Selected, flags
 from tasks.truth.settings import ReviewSettings
@@ -113,8 +113,8 @@ def review_rows(selected: Selected, reviewed: Reviewed, settings: ReviewSettings
         at = within[local] & one.queries[query[local]] & (sample.labels != UNANSWERED)
         queries = int(np.unique(query[local[at]]).size)
         note = _note(leak, float(outside))
-        yield row("review", one.name, one.value, _bounded(leak), leak.reviewed, queries, note)
-        yield row("review_design", one.name, one.value, leak.design, leak.reviewed, queries, note)
+        yield row("review", one.name, one.value, _bounded(leak.assisted, leak.bounds), leak.reviewed, queries, note)
+        yield row("review_design", one.name, one.value, _bounded(leak.design, leak.design_bounds), leak.reviewed, queries, note)
 
 
 def known(reviewed: Reviewed | None, size: int) -> Codes:
@@ -125,10 +125,9 @@ def known(reviewed: Reviewed | None, size: int) -> Codes:
     return labels
 
 
-def _bounded(leak: Leak) -> Interval:
-    """The assisted estimate; where somebody was unsure, with the least and the most that it may be."""
-    low, high = leak.bounds
-    return leak.assisted.model_copy(update={"low": low, "high": high})
+def _bounded(found: Interval, bounds: tuple[float, float]) -> Interval:
+    """An estimate; where somebody was unsure, with the least and the most that it may be."""
+    return found.model_copy(update=dict(zip(("low", "high"), bounds, strict=True)))
 
 
 def _note(leak: Leak, outside: float) -> str:

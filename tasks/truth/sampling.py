@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tasks.errors import InputError, UsageError
-from tasks.truth.intervals import Codes, Floats
+from tasks.intervals import Codes, Floats
 from tasks.truth.settings import SamplingSettings
 
 _ROUNDS = 8  # of the fixed point between rates and variances

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.schema import REVIEWED
+from tasks.intervals import Codes, Floats, clusters
+from tasks.models.order import is_trained
+from tasks.schema import PROMOTED, REVIEWED
 from tasks.sql import run
-from tasks.truth.intervals import Codes, Floats, clusters
 from tasks.truth.slices import slices
 
 Flags = NDArray[np.bool_]
@@ -32,7 +33,7 @@ COLUMNS = ("query_id", "doc_id", "relevance", "is_positive", "planted", "provena
 
 _QUERIES = """
 WITH found AS (
-  SELECT query_id, count(*) FILTER (is_positive) AS positives, min(dense_rank) FILTER (is_positive) AS positive_rank
+  SELECT query_id, count(*) FILTER (is_positive OR planted) AS positives, min(dense_rank) FILTER (is_positive OR planted) AS positive_rank
   FROM scored GROUP BY query_id)
 SELECT query_id, text, language, "group", split, dataset, positives, positive_rank FROM queries JOIN found USING (query_id)
 ORDER BY query_id"""
@@ -110,6 +111,12 @@ class Selected:
         """(queries,) it has a training row."""
         return np.asarray(pc.is_in(self.queries["query_id"], value_set=self.rows["query_id"].unique()).to_numpy(), dtype=bool)
 
+    def written(self, split: str = "") -> Flags:
+        """(queries,) training files have its rows: those of split train, of none, and of the one that was asked for."""
+        own = np.asarray(is_trained(self.queries["split"]).to_numpy(), dtype=bool)
+        asked = pc.fill_null(pc.equal(pc.utf8_lower(self.queries["split"].cast(pa.string())), split.lower()), False)
+        return np.asarray(own | np.asarray(asked.to_numpy(), dtype=bool), dtype=bool)
+
     @cached_property
     def groups(self) -> Codes:
         """(queries,) code of each query's group: what is independent of each other."""
@@ -183,7 +190,7 @@ def selected(
     for name in SCORES:
         if name not in scored.column_names:
             scored = scored.append_column(name, pa.nulls(scored.num_rows, pa.float32()))
-    asked = run(_QUERIES, {"queries": queries, "scored": scored.select(["query_id", "is_positive", "dense_rank"])})
+    asked = run(_QUERIES, {"queries": queries, "scored": scored.select(["query_id", "is_positive", "planted", "dense_rank"])})
     keys = _keys(scored)
     emitted, rejected, suspect = (np.zeros(scored.num_rows, dtype=bool) for _ in range(3))
     emitted[run(_USED, {"keys": keys, "rows": rows})["_row"].to_numpy()] = True
@@ -206,6 +213,11 @@ def selected(
 def floats(column: pa.ChunkedArray) -> Floats:
     """float64 with NaN for NULL."""
     return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
+def promoted(scored: pa.Table) -> pa.ChunkedArray:
+    """Which candidates have a label that independent signals made, a teacher among them, not people."""
+    return pc.fill_null(pc.equal(scored["provenance"], PROMOTED), False)
 
 
 def flags(column: pa.ChunkedArray) -> Flags:

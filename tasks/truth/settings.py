@@ -60,7 +60,12 @@ class TruthSettings(Settings):
     qrels: str = Field(
         "",
         description="File of judgements, as of TREC or BEIR, that measure and do nothing else: nothing mines, trains or calibrates with "
-        "them. Of the queries that they judge, a document that is not listed is not relevant. None: what `dataset.judged` says.",
+        "them; what they say of what is not listed is `judged`. None: what `dataset.judged` says.",
+    )
+    judged: Literal["exhaustive", "trusted_zeros", "both"] = Field(
+        "both",
+        description="What `qrels` say, of the queries that they judge: exhaustive: a document that is not listed is not relevant; "
+        "trusted_zeros: one that is listed with grade 0 is not; both. What they do not say is unknown, and bounds the rate.",
     )
     queries: str = Field("", description="File with the ids of the queries that `qrels` judges, one a line; none: those that it names.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
@@ -70,6 +75,7 @@ class TruthSettings(Settings):
     batch_rows: int = Field(
         20_000, ge=2, description="Rows, in whole batches, from which the in-batch rate is estimated at most; judgements count on all."
     )
+    suspects: int = Field(200, ge=0, description="Negatives of a selection to list as most likely to be relevant (table `suspected`).")
     calibration: CalibrationSettings = Field(
         CalibrationSettings(), description="The teacher's scores as probabilities: teacher_calibrated, which recipes may go by."
     )
@@ -100,7 +106,8 @@ class EstimateSettings(Settings):
     num_negatives: int = Field(5, ge=0, description="Negatives that a training row should have.")
     stage_negatives: dict[str, int] = Field(default_factory=dict, description="The same for single training stages, where it differs.")
     suspect_reasons: tuple[str, ...] = Field((), description="Reasons of rejections that mean: probably relevant.")
-    suspects: int = Field(200, ge=0, description="Negatives to list as most likely to be relevant.")
+    suspects: int = Field(TruthSettings.model_fields["suspects"].default, ge=0, description="See :class:`TruthSettings`.")
+    split: str = Field("", description="A split that training files hold besides train: `dataset.split` names it.")
     bins: int = Field(40, ge=1, le=1000, description="Bins of the histograms.")
     batch_sizes: tuple[int, ...] = Field(
         (TrainSettings.model_fields["batch_size"].default,), description="Rows a batch, for the in-batch rate; each 2 or more."
@@ -109,6 +116,7 @@ class EstimateSettings(Settings):
     batch_rows: int = Field(TruthSettings.model_fields["batch_rows"].default, ge=2, description="See :class:`TruthSettings`.")
     stages: tuple[str, ...] = Field((), description="Training stages in order; none: as they come.")
     depth: int = Field(0, ge=0, description="Worst rank that the teacher scored; 0: whatever was retrieved.")
+    partial: bool = Field(False, description="A lazy teacher scored a part of the candidates: its scores say nothing of the others.")
     level: float = Field(0.95, gt=0, lt=1, description="Confidence of the intervals.")
     calibration: CalibrationSettings = Field(CalibrationSettings(), description="The teacher's scores as probabilities.")
     review: ReviewSettings = Field(ReviewSettings(), description="Reviewed samples.")

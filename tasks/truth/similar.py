@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.intervals import Codes, Floats
 from tasks.store.vectors import Addressed
 from tasks.truth.in_batch import Batches, PairFunction
-from tasks.truth.intervals import Codes, Floats
 from tasks.truth.selected import Flags, Selected
 
 _PAIRS = 512  # at a time: their vectors stay in the processor's cache

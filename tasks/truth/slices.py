@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from tasks.intervals import Interval, clusters, codes, proportion
 from tasks.settings import Settings
 from tasks.slices import SMALL as SMALL
 from tasks.slices import slices as slices
 from tasks.sql import run
-from tasks.truth.intervals import Interval, clusters, codes, proportion
 
 
 class Slice(Settings):

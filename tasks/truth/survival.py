@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from tasks.errors import InputError, UsageError
-from tasks.settings import Settings
-from tasks.truth.intervals import (
+from tasks.intervals import (
     CORRELATION,
     PRIOR_WEIGHT,
     Codes,
     Floats,
     Interval,
-    bootstrap,
     by_cluster,
     clusters,
     codes,
@@ -34,7 +32,8 @@ from tasks.truth.intervals import (
     variance,
     wilson_ends,
 )
-from tasks.truth.quantiles import student_quantile
+from tasks.quantiles import student_quantile
+from tasks.settings import Settings
 from tasks.truth.settings import SurvivalSettings
 
 
@@ -44,7 +43,9 @@ class Stratum(Settings):
     cells: tuple[str, ...] = Field(description="Rank and score bins; several where they were merged.")
     planted: int
     emitted: int
-    target: float = Field(description="Share of the likely relevant unlabelled candidates that lies here.")
+    target: float | None = Field(description="Share of the likely relevant unlabelled candidates that lies here; none: no target.")
+    queries: int = Field(description="Queries with a planted pair here.")
+    rate: Interval
 
 
 class Survival(Settings):
@@ -53,7 +54,7 @@ class Survival(Settings):
     recipe: str
     raw: Interval
     weighted: Interval | None = Field(description="To the unlabelled candidates' mix; none: no target was given.")
-    strata: tuple[Stratum, ...]
+    strata: tuple[Stratum, ...] = Field(description="In winding order of rank and score; without a target too.")
     unplanted: float = Field(0.0, description="Share of the target in cells without a planted pair, judged by their neighbours.")
 
     @property
@@ -90,44 +91,30 @@ def survival(
         raise InputError("no planted positive was retrieved", "plant more (queries with two positives or more), or retrieve deeper")
     together = clusters(planted)
     raw = proportion(outcome, np.ones(len(outcome)), together, level)
-    if target is None:
-        return Survival(recipe=recipe, raw=raw, weighted=None, strata=())
-    cells = _Cells.of(planted, target, settings)
+    cells = _Cells.of(planted, target if target is not None else _alike(planted), settings)
     shares = np.bincount(cells.stratum[cells.target], cells.weight) / cells.weight.sum()
     strata = cells.stratum[cells.planted]
     count = int(cells.stratum.max()) + 1
     shares = np.concatenate([shares, np.zeros(count - len(shares))])
     empty = np.bincount(cells.planted, minlength=len(cells.stratum)) == 0
+    asked = codes(planted["query_id"])
     return Survival(
         recipe=recipe,
         raw=raw,
-        weighted=_weighted(outcome, strata, shares, together, level),
+        weighted=_weighted(outcome, strata, shares, together, level) if target is not None else None,
         strata=tuple(
             Stratum(
                 cells=tuple(cells.labels[cell] for cell in np.flatnonzero(cells.stratum == at)),
-                planted=int((strata == at).sum()),
-                emitted=int(outcome[strata == at].sum()),
-                target=float(shares[at]),
+                planted=int(mine.sum()),
+                emitted=int(outcome[mine].sum()),
+                target=float(shares[at]) if target is not None else None,
+                queries=int(np.unique(asked[mine]).size),
+                rate=proportion(outcome[mine], np.ones(int(mine.sum())), codes(together[mine]), level),
             )
-            for at in range(count)
+            for at, mine in ((at, strata == at) for at in range(count))
         ),
         unplanted=float(cells.weight[empty[cells.target]].sum() / cells.weight.sum()),
     )
-
-
-def unlabelled_relevant(query_ids: pa.ChunkedArray, probability: Floats, queries: int, level: float = 0.95, seed: int = 0) -> Interval:
-    """Unlabelled relevant documents a query, from probabilities that are calibrated on a review; bootstrap over queries.
-
-    Args:
-        query_ids: (rows,) of the unlabelled candidates.
-        probability: (rows,) calibrated.
-        queries: how many queries there are, those without a candidate among them.
-        level: confidence; the calibration's own error is not in it.
-        seed: of the resampling.
-    """
-    sums = by_cluster(probability, codes(query_ids))
-    sums = np.concatenate([sums, np.zeros(queries - len(sums))])
-    return bootstrap(sums, np.ones(queries), level=level, seed=seed)
 
 
 def leak_from_survival(survived: Interval, relevant_per_query: Interval | float | None, emitted_per_query: float) -> Interval:
@@ -180,6 +167,11 @@ def _weighted(outcome: Floats, strata: Codes, shares: Floats, together: Codes, l
     low, high = wilson_ends(estimate, size, student_quantile(0.5 + level / 2, max(len(hits) - 1, 1)))
     method = "wilson over clusters, post-stratified"
     return Interval(estimate=estimate, low=low, high=high, level=level, method=method, n_clusters=len(hits), n=len(outcome))
+
+
+def _alike(planted: pa.Table) -> pa.Table:
+    """The planted pairs as their own target."""
+    return planted.select(["rank", "score"]).append_column("weight", pa.array(np.ones(planted.num_rows)))
 
 
 @dataclass(frozen=True)

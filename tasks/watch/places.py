@@ -81,7 +81,7 @@ class S3Place:
 
     def look(self) -> list[Checkpoint]:
         """See :class:`Place`."""
-        return checkpoints(self._storage.listing())
+        return checkpoints(self._storage.walk())
 
     def bring(self, checkpoint: Checkpoint) -> Path:
         """See :class:`Place`. What was fetched before and has not changed is not fetched again."""

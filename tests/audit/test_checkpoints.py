@@ -1,7 +1,12 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pytest
 
+from flows.checks import check_test_unread
+from flows.keeping.gc import Limits, collect
+from flows.keeping.retire import retire
+from tasks.audit.best import Best, keep_best, read_best
 from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.checkpoints import (
     EvaluationRecord,
@@ -12,10 +17,14 @@ from tasks.audit.checkpoints import (
     read_evaluations,
     read_trainings,
 )
-from tasks.audit.records import StageRef
+from tasks.audit.records import RoundRecord, StageRef, publish_round
+from tasks.errors import UsageError
+from tasks.evaluate.settings import EvaluateSettings
+from tasks.evaluate.stage import SLICES
 from tasks.sql import query_snapshot
+from tasks.store.output import Output
 from tasks.store.storage import open_storage
-from tests.audit.world import new_world
+from tests.audit.world import new_world, stage
 
 
 def training(key, number=1):
@@ -45,6 +54,12 @@ def evaluation(key, model, split="dev"):
     )
 
 
+def published(number, model="packaged"):
+    """A round without stages, mined with a model."""
+    content = {"candidate_set_id": f"c{number}", "selection_id": "s", "created": "", "selections": (), "stages": ()}
+    return RoundRecord(dataset="toy", settings={"model": {"path": model}}, **content)
+
+
 @pytest.fixture
 def storage(tmp_path):
     return open_storage(str(tmp_path / "root"))
@@ -66,6 +81,53 @@ def test_how_often_a_split_was_read(storage):
     for key, model, split in (("a", "m1", "test"), ("b", "m2", "test"), ("c", "m2", "Test"), ("d", "m3", "dev")):
         publish_evaluation(storage, evaluation(key, model, split))
     assert [models_measured(storage, "toy", split) for split in ("test", "dev", "calibration")] == [("m1", "m2"), ("m3",), ()]
+
+
+def test_what_was_read_stays_known_when_its_models_are_retired(storage):
+    """m1 and m2 are measured on test, m1 by fuller judgements too; m1 is retired, m3 is the third model."""
+    publish_training(storage, training("1").model_copy(update={"path": "root:1"}))
+    publish_training(storage, training("2").model_copy(update={"base": "m1", "path": "root:2"}))
+    for key, model in (("a", "m1"), ("b", "m1"), ("c", "m2")):
+        publish_evaluation(storage, evaluation(key, model, "Test").model_copy(update={"path": f"root:{model}", "qrels": key}))
+    publish_evaluation(storage, evaluation("d", "m1"))
+    assert models_measured(storage, "toy", "test") == ("m1", "m2")
+    publish_round(storage, published(1))
+    publish_round(storage, published(2, "root:2"))  # mined with m2
+    (gone,) = retire(storage, keep=1, apply=True)
+    assert (gone.rounds, gone.checkpoints) == ((1,), 1)
+    assert [one.model for one in read_trainings(storage, "toy")] == ["m2"]  # which began with m1
+    assert [one.model for one in read_evaluations(storage, "toy")] == ["m2"]
+    assert (models_measured(storage, "toy", "test"), models_measured(storage, "toy", "dev")) == (("m1", "m2"), ("m1",))
+    with pytest.raises(UsageError, match="read before, for 2 other model"):
+        check_test_unread(storage, "toy", EvaluateSettings(split="test"), "m3")
+    publish_evaluation(storage, evaluation("e", "m3", "test"))
+    build_audit(storage)
+    rows = query_snapshot(latest_audit(storage), "SELECT model, read FROM metrics WHERE measure = 'MRR@10' ORDER BY model")
+    assert [tuple(row.values()) for row in rows.to_pylist()] == [("m2", 2), ("m3", 3)]
+
+
+def test_what_was_read_keeps_no_file_of_a_retired_model(storage):
+    model = 16 * "ab"
+    publish_training(storage, training("1").model_copy(update={"model": model, "path": "root:1"}))
+    publish_evaluation(storage, evaluation("a", model, "test").model_copy(update={"path": "root:1"}))
+    Output(storage, f"data/embeddings/{model}").table("v.parquet", pa.table({"x": [1]}))
+    for number in (1, 2):
+        publish_round(storage, published(number))
+    assert "data/embeddings" not in collect(storage, Limits(older_than=-1)).by_kind
+    done = collect(storage, Limits(older_than=-1, keep_rounds=1), apply=True)
+    assert "data/embeddings" in done.by_kind
+    assert models_measured(storage, "toy", "test") == (model,)
+
+
+def test_the_best_checkpoint_is_not_retired(storage):
+    for number in (1, 2, 3):
+        publish_training(storage, training(str(number), number).model_copy(update={"path": f"root:{number}"}))
+        publish_round(storage, published(number))
+    keep_best(storage, Best(dataset="toy", round=2, path="root:2", model="m2", measure="nDCG@10", split="dev", value=0.5, trained=3))
+    (gone,) = retire(storage, keep=1, apply=True)
+    assert (gone.rounds, gone.checkpoints) == ((1, 2), 1)
+    assert [one.model for one in read_trainings(storage, "toy")] == ["m2", "m3"]
+    assert read_best(storage, "toy").path == "root:2"
 
 
 def test_before_the_first_round_the_snapshot_has_them_with_how_often_a_split_was_read(storage):
@@ -107,6 +169,27 @@ def test_the_snapshot_shows_them(tmp_path):
     ]
     comments = query_snapshot(
         latest_audit(world.storage),
-        "SELECT count(*) AS without FROM duckdb_columns() WHERE table_name IN ('checkpoints', 'metrics') AND coalesce(comment, '') = ''",
+        "SELECT count(*) AS without FROM duckdb_columns() "
+        "WHERE table_name IN ('checkpoints', 'metrics', 'metric_slices') AND coalesce(comment, '') = ''",
     )
     assert comments.to_pylist() == [{"without": 0}]
+
+
+def test_slices_of_the_measures_are_a_table(tmp_path):
+    """As the evaluation wrote them; one whose files are gone has none."""
+    world = new_world(tmp_path)
+    world.both()
+    facts = {"measure": "MRR@10", "low": 0.0, "high": 1.0}
+    rows = [
+        {"slice": "all", "value_of_slice": "", "mean": 0.5, "queries": 40, "small": False, **facts},
+        {"slice": "positives", "value_of_slice": "1", "mean": 0.25, "queries": 9, "small": True, **facts},
+    ]
+    stage(world.storage, "evaluate", "e", {"slices.parquet": pa.Table.from_pylist(rows, schema=SLICES)})
+    publish_evaluation(world.storage, evaluation("e", "mk"))
+    publish_evaluation(world.storage, evaluation("gone", "other"))
+    build_audit(world.storage)
+    named = "dataset, round, kind, model, split, slice, value_of_slice, measure, value, queries, small"
+    table = query_snapshot(latest_audit(world.storage), f"SELECT {named} FROM metric_slices ORDER BY queries")
+    found = [tuple(row.values()) for row in table.to_pylist()]
+    about = ("toy", 1, "retriever", "mk", "dev")
+    assert found == [(*about, "positives", "1", "MRR@10", 0.25, 9, True), (*about, "all", "", "MRR@10", 0.5, 40, False)]

@@ -64,8 +64,7 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--folds", type=int, default=3)
     given = parser.parse_args()
-    with progress_listeners() as progress:
-        context = open_context(given.root, progress)
+    with progress_listeners() as progress, open_context(given.root, progress) as context:
         lines = [line for folds in (0, given.folds) for line in rows(context, given.data, folds)]
     print("| recipe | teacher | leak (95 %) | mean cosine | served | training | scoring |\n|---|---|---|---|---|---|---|")  # noqa: T201
     print("\n".join(sorted(lines)))  # noqa: T201

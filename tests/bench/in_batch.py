@@ -68,20 +68,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     given = parser.parse_args()
     qrels = given.data / "banking77-thin" / "qrels" / "exhaustive.tsv.gz"
-    with progress_listeners() as progress:
-        context = open_context(given.root, progress)
+    with progress_listeners() as progress, open_context(given.root, progress) as context:
         record = find_round(context.storage, "banking77-thin/1")
         table, settings = stored_table(context.storage, record), stored_settings(record)
         judged = settings.model_copy(update={"truth": TruthSettings(qrels=str(qrels))})
         measured = Measuring.of(judged, keep_truth(context.storage, judged))
         true = shares(context, record, Table(**{**vars(table), "measuring": measured}), (), "")
-        alone = shares(context, record, table, (), "_at_most")
+        alone = shares(context, record, table, (), "_by_labels")
         truth = read_truth(qrels).relevant
         reviews = [simulated(context, record, truth, seed) for seed in range(given.seeds)]
         found = np.array([shares(context, record, table, (review,), "_estimated") for review in reviews])
     for name, exact, most, each in zip(_SHARES, true, alone, found.transpose(1, 2, 0), strict=True):
         held = ((each[1] <= exact[0]) & (exact[0] <= each[2])).sum()
-        words = f"truth {exact[0]:.2%}; labels alone: at most {most[0]:.2%} ({most[1]:.2%} to {most[2]:.2%}); reviews: mean"
+        words = f"truth {exact[0]:.2%}; by labels alone: {most[0]:.2%} ({most[1]:.2%} to {most[2]:.2%}); reviews: mean"
         print(f"{name}: {words} {each[0].mean():.2%}, spread {each[0].std(ddof=1):.2%}, {held} of {given.seeds} intervals hold it")  # noqa: T201
 
 

@@ -14,6 +14,23 @@ _EVERY = 0.25
 
 
 @dataclass(frozen=True)
+class Moment:
+    """Memory at one time, in bytes; pages that processes share are split between them.
+
+    Args:
+        at: seconds since 1970.
+        total: of all processes.
+        own: of the command's first process.
+        largest: of the largest of the others; 0: there is none.
+    """
+
+    at: float
+    total: int
+    own: int
+    largest: int
+
+
+@dataclass(frozen=True)
 class Measured:
     """One run.
 
@@ -22,12 +39,14 @@ class Measured:
         cpu: seconds, of all processes, those that ended before the command left out.
         peak: bytes; pages that processes share count once.
         output: what it printed.
+        moments: memory, every quarter of a second.
     """
 
     wall: float
     cpu: float
     peak: int
     output: str
+    moments: tuple[Moment, ...] = ()
 
 
 def measure(command: Sequence[str], environment: dict[str, str] | None = None) -> Measured:
@@ -36,20 +55,23 @@ def measure(command: Sequence[str], environment: dict[str, str] | None = None) -
     Raises:
         RuntimeError: it failed; with the end of what it printed.
     """
-    began, peak, cpu = time.monotonic(), 0, 0.0
+    began, cpu = time.monotonic(), 0.0
+    moments: list[Moment] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
         root = psutil.Process(process.pid)
         chunks: list[str] = []
         assert process.stdout is not None
         reader = _Reader(process.stdout, chunks)
         while process.poll() is None:
-            memory, used = _now(root)
-            peak, cpu = max(peak, memory), max(cpu, used)
+            moment, used = _now(root)
+            moments.append(moment)
+            cpu = max(cpu, used)
             time.sleep(_EVERY)
         reader.join()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {''.join(chunks)[-3000:]}")
-    return Measured(time.monotonic() - began, cpu, peak, "".join(chunks))
+    peak = max((moment.total for moment in moments), default=0)
+    return Measured(time.monotonic() - began, cpu, peak, "".join(chunks), tuple(moments))
 
 
 class _Reader:
@@ -63,12 +85,13 @@ class _Reader:
         self._thread.join()
 
 
-def _now(root: psutil.Process) -> tuple[int, float]:
-    memory, cpu = 0, 0.0
+def _now(root: psutil.Process) -> tuple[Moment, float]:
+    memory, cpu = [0], 0.0
     with contextlib.suppress(psutil.Error):
         for process in (root, *root.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
-                memory += process.memory_full_info().pss
+                memory.append(process.memory_full_info().pss)
                 times = process.cpu_times()
                 cpu += times.user + times.system
-    return memory, cpu
+    own, *others = memory[1:] or [0]
+    return Moment(time.time(), sum(memory), own, max(others, default=0)), cpu

@@ -2,8 +2,9 @@
 
     python -m tests.bench.orchestration --folder /tmp/orchestration
 
-Mines a small collection (144 documents, 48 queries), then the same round again in each way that there is. Prints a Markdown table. CPU
-seconds are those of the command and all processes that it started; on a machine that does other things too they say more than wall time.
+Mines a small collection (144 documents, 48 queries), then the same round again in each way that there is, and starts and ends a local
+Dask cluster. Prints a Markdown table. CPU seconds are those of the command and all processes that it started, of a deployed run those of
+``hardmine serve``, its server and the run; on a machine that does other things too they say more than wall time.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from flows.server import free_port, server
-from tests.deploy.service import Service
+from tests.deploy.service import ROOT, Service
 from tests.e2e.conftest import round_settings, write_collection
 
 _ROUND = 600.0  # seconds of the round that the share is of
+_CLUSTER = "from tasks.runner.dask_executor import DaskExecutor; DaskExecutor('local', 1).close()"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Cost:
     Args:
         name: what was run.
         wall: seconds.
-        cpu: seconds of all its processes; none where they are not its own.
+        cpu: seconds of all its processes; none where another line has them.
         stages: seconds of the stages' own work.
     """
 
@@ -66,21 +69,43 @@ def command(name: str, folder: Path, arguments: list[str], **variables: str) -> 
     return Cost(name, wall, usage.ru_utime + usage.ru_stime, sum(stage["seconds"] for stage in found.get("stages", ())))
 
 
+def family_cpu(number: int) -> float:
+    """CPU seconds of a process, of those that it started, and of those of them that have ended."""
+    parent = psutil.Process(number)
+    own = parent.cpu_times()
+    alive = [one.cpu_times() for one in parent.children(recursive=True)]
+    ended = sum(each.children_user + each.children_system for each in (own, *alive))
+    return ended + sum(each.user + each.system for each in (own, *alive))
+
+
+def python(name: str, folder: Path, statement: str) -> Cost:
+    """A statement in a process of its own."""
+    began = time.monotonic()
+    process = subprocess.Popen([sys.executable, "-c", statement], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(name)
+    return Cost(name, time.monotonic() - began, usage.ru_utime + usage.ru_stime, 0.0)
+
+
 def deployed(folder: Path, form: dict[str, Any]) -> Iterator[Cost]:
     """The round by ``hardmine serve``: first as it comes, then cached."""
     (folder / "service").mkdir(parents=True)
     service = Service(folder / "service")
     try:
         service.wait()
-        for name in ("deployed, fresh", "deployed, cached"):
+        for name in ("deployed, fresh", "deployed, cached", "deployed, cached again"):
+            before = family_cpu(service.process.pid)
             run = service.ended(service.start("mine", **form))
             if run["state"]["type"] != "COMPLETED":
                 raise SystemExit(run["state"]["message"])
             asked, start, end = (datetime.datetime.fromisoformat(run[at]) for at in ("created", "start_time", "end_time"))
             manifests = (json.loads(path.read_text()) for path in (service.root / "manifests").glob("*/*.json"))
             stages = sum(one.get("seconds", 0.0) for one in manifests) if name.endswith("fresh") else 0.0
+            time.sleep(2)  # the run's process ends after its last state
+            cpu = family_cpu(service.process.pid) - before
             yield Cost(f"{name}: the flow", (end - start).total_seconds(), None, stages)
-            yield Cost(f"{name}: from the button to its end", (end - asked).total_seconds(), None, stages)
+            yield Cost(f"{name}: from the button to its end", (end - asked).total_seconds(), cpu, stages)
     finally:
         service.end()
 
@@ -94,6 +119,8 @@ def costs(folder: Path) -> Iterator[Cost]:
     yield command("hardmine --help", folder, ["--help"], **own)
     yield command("mine, fresh, its own server", folder, ["mine", str(run), "--json"], **own)
     yield command("mine, cached", folder, ["mine", str(run), "--json"], **own)
+    yield python("import of Dask", folder, "import distributed")
+    yield python("a local Dask cluster", folder, f"if __name__ == '__main__': {_CLUSTER}")
     os.environ |= own
     with server("127.0.0.1", free_port(), pages=False) as address:
         yield command("mine, cached, as a Prefect flow on a server", folder, ["mine", str(run), "--json"], PREFECT_API_URL=address, **own)

@@ -19,17 +19,18 @@ from flows.commands.common import open_context, progress_listeners
 from flows.promotion import promote_round
 from flows.stored import find_round
 from tasks.compare.truth import read_truth
+from tasks.intervals import codes, proportion
 from tasks.review.settings import PromotionSettings
-from tasks.truth.intervals import codes, proportion
 
 CASES: dict[str, dict[str, Any]] = {
     "as set by default": {},
-    "teacher=margin": {"teacher": "margin"},
-    "teacher=margin teacher_margin=1": {"teacher": "margin", "teacher_margin": 1.0},
-    "teacher=margin teacher_margin=2": {"teacher": "margin", "teacher_margin": 2.0},
-    "teacher=margin label_evidence=0.6": {"teacher": "margin", "label_evidence": 0.6},
-    "teacher=margin label_evidence=0.95": {"teacher": "margin", "label_evidence": 0.95},
-    "teacher=margin per_query=1": {"teacher": "margin", "per_query": 1},
+    "beyond_labels=false": {"beyond_labels": False},
+    "beyond_labels=false teacher=margin": {"beyond_labels": False, "teacher": "margin"},
+    "beyond_labels=false teacher=margin teacher_margin=1": {"beyond_labels": False, "teacher": "margin", "teacher_margin": 1.0},
+    "beyond_labels=false teacher=margin teacher_margin=2": {"beyond_labels": False, "teacher": "margin", "teacher_margin": 2.0},
+    "beyond_labels=false teacher=margin label_evidence=0.6": {"beyond_labels": False, "teacher": "margin", "label_evidence": 0.6},
+    "beyond_labels=false teacher=margin label_evidence=0.95": {"beyond_labels": False, "teacher": "margin", "label_evidence": 0.95},
+    "beyond_labels=false teacher=margin per_query=1": {"beyond_labels": False, "teacher": "margin", "per_query": 1},
 }
 
 
@@ -52,8 +53,7 @@ def main() -> None:
     given = parser.parse_args()
     truth = read_truth(given.data / "banking77-thin" / "qrels" / "exhaustive.tsv.gz").relevant
     relevant = set(zip(truth["query_id"].to_pylist(), truth["doc_id"].to_pylist(), strict=True))
-    with progress_listeners() as progress:
-        context = open_context(given.root, progress)
+    with progress_listeners() as progress, open_context(given.root, progress) as context:
         record = find_round(context.storage, "banking77-thin/1")
         lines = ["| `--set` | pairs | queries | relevant |", "|---|---|---|---|"]
         for name, settings in CASES.items():

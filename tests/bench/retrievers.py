@@ -161,8 +161,7 @@ def main() -> None:
     own = DATASETS[given.dataset]
     truth = read_truth(given.data / given.dataset / "qrels" / own["truth"]).pairs if own["truth"] else None
     found: dict[str, list[Evaluated]] = {}
-    with progress_listeners() as progress:
-        context = open_context(given.root, progress)
+    with progress_listeners() as progress, open_context(given.root, progress) as context:
         for system, seed, reached in measure(context, settings, given.dataset, truth, given.seeds):
             print(json.dumps({"system": system, "seed": seed, **reached.measures["nDCG@10"], "model": reached.model}), flush=True)  # noqa: T201
             found.setdefault(system, []).append(reached)

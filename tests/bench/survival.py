@@ -131,8 +131,8 @@ def main() -> None:
     parser.add_argument("--root", required=True, help="folder to mine in")
     parser.add_argument("--draws", type=int, default=6)
     given = parser.parse_args()
-    with progress_listeners() as progress:
-        found = run(open_context(given.root, progress), given.data, given.root, given.draws)
+    with progress_listeners() as progress, open_context(given.root, progress) as context:
+        found = run(context, given.data, given.root, given.draws)
     print(table(found))  # noqa: T201
 
 

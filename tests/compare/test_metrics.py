@@ -10,6 +10,7 @@ from tasks.compare.metrics import measure
 from tasks.compare.settings import MeasureSettings
 from tasks.compare.truth import Truth
 from tasks.errors import InputError
+from tasks.intervals import proportion
 from tasks.select.draws import Draw
 from tasks.select.recipe import Recipe
 from tests.compare.build import candidates, decisions, truth
@@ -157,6 +158,34 @@ def test_rows_say_what_is_trained_on():
     assert (found.queries, found.rows, found.negatives, found.served) == (1, 1, 2, 1.0)
 
 
+def test_intervals_are_those_of_the_audit_and_queries_of_one_group_are_one_unit():
+    """n1 of a is one of three negatives that leak; as one group it is one cluster of three pairs, 1 of 3."""
+    selection, scored = two_queries()
+    known = truth({("a", "n1")}, {"a", "b"})
+    alone = measure(selection, scored, known, TWO).leak.total
+    groups = pa.table({"query_id": ["a", "b"], "group": ["g", "g"]})
+    together = measure(selection, scored, known, TWO, groups=groups).leak.total
+    counts = {query: sum(row["query_id"] == query for row in selection.to_pylist() if row["decision"] == "negative") for query in "ab"}
+    wanted = proportion([1, 0], list(counts.values()))
+    assert (alone.value, alone.low, alone.high) == (wanted.estimate, wanted.low, wanted.high)
+    one = proportion([1], [sum(counts.values())])
+    assert (together.value, together.low, together.high) == (alone.value, one.low, one.high)
+    assert together.high > alone.high
+
+
+def test_weighted_pairs_count_as_equal_ones_of_kish_s_number():
+    """Weights 1 and 3: (1 + 3)² ÷ (1 + 9) = 1.6 pairs, of which 1.2 leak."""
+    selection = decisions(
+        ("main", "a", "p", "positive"),
+        ("main", "a", "n1", "negative", {"weight": 1.0}),
+        ("main", "a", "n2", "negative", {"weight": 3.0}),
+    )
+    scored = candidates(("a", "p", 0.9), ("a", "n1", 0.7), ("a", "n2", 0.8))
+    found = measure(selection, scored, truth({("a", "n2")}, {"a"}), TWO).leak.weighted
+    wanted = proportion([1.2], [1.6])
+    assert (found.value, found.low, found.high) == pytest.approx((wanted.estimate, wanted.low, wanted.high))
+
+
 def test_a_recipe_without_negatives():
     selection = decisions(("main", "a", "p", "positive"), ("main", "a", "n", "not_drawn"))
     scored = candidates(("a", "p", 0.9), ("a", "n", 0.8)).select(["query_id", "doc_id", "dense_score"])
@@ -209,7 +238,7 @@ def test_with_equal_masses_the_gradient_leak_is_the_leak(relevant, temperature):
     scored = candidates(*((query, doc, 0.5) for query in names for doc in ("n0", "n1", "n2", "p")))
     wrong = {(query, f"n{at}") for query, each in zip(names, relevant, strict=True) for at in range(3) if each[at]}
     known: Truth = truth(wrong, set(names))
-    found = measure(selection, scored, known, MeasureSettings(temperature=temperature, resamples=20))
+    found = measure(selection, scored, known, MeasureSettings(temperature=temperature))
     assert found.leak.gradient.value == pytest.approx(len(wrong) / (3 * len(names)))
     assert found.leak.total.value == pytest.approx(found.leak.gradient.value)
     shuffled = scored.take(list(reversed(range(scored.num_rows))))
@@ -218,7 +247,7 @@ def test_with_equal_masses_the_gradient_leak_is_the_leak(relevant, temperature):
             selection.take(list(reversed(range(selection.num_rows)))),
             shuffled,
             known,
-            MeasureSettings(temperature=temperature, resamples=20),
+            MeasureSettings(temperature=temperature),
         )
         == found
     )

@@ -34,7 +34,8 @@ def test_rows_for_the_terminal():
     assert row == {
         "recipe": "skip-n",
         "leak": "50.0 %",
-        "interval": "50.0 – 50.0",
+        # one query: t(1) = 12.706; 2 ÷ 1.3 = 1.54 draws, mixed (1 + 2) ÷ (2 ÷ 1.54) = 2.31: ½ ± ½ · √(69.96 ÷ 70.96) by t²/n = 69.96
+        "interval": "0.4 – 99.6",
         "gradient leak": "99.3 %",  # e^-3 / (e^-3 + e^-8) = 1 / (1 + e^-5)
         "hardness": "0.625",
         "±": "0.125",

@@ -75,10 +75,10 @@ def stages():
 def test_every_stage_resolves_to_a_function_of_its_folder():
     known = stages()
     assert set(known) == {
-        "ingest", "documents", "query-groups", "queries", "embed-documents", "embed-queries", "retrieve-dense", "bm25-statistics",
-        "retrieve-bm25",
+        "ingest", "documents", "query-groups", "queries", "embed-documents", "embed-queries", "dense-clusters", "retrieve-dense",
+        "bm25-statistics", "retrieve-bm25",
         "candidates", "train-teacher", "train-retriever", "evaluate", "score", "scored", "select", "hub-limits", "shards", "gate",
-        "calibrate", "probe", "measure",
+        "asking", "calibrate", "probe", "measure",
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",
         "feature-clusters", "feature-answers", "feature-context", "feature-duplicates-clusters", "feature-duplicates", "feature-size",
         "feature-rank-weights-fit", "feature-rank-weights", "label-means", "label-stars", "feature-evidence",

@@ -174,6 +174,13 @@ def test_near_sets_are_those_of_all_pairs(given_texts, threshold):
     assert near_sets(folded, threshold).tolist() == label
 
 
+def test_beyond_the_window_pairs_are_missed():
+    """Texts 0 and 1 have 2 of 3 words in common. By size, text 2 stands between them in the list of x, and text 3 in that of y."""
+    texts = ["x y", "x y z", "x zz", "y zzz"]
+    assert near_sets(texts, 0.5).tolist() == [0, 0, 2, 3]
+    assert near_sets(texts, 0.5, window=1).tolist() == [0, 1, 2, 3]
+
+
 def test_fold_keeps_what_is_no_punctuation():
     assert fold("c++ & c#") == "c++ c"
     assert fold("$5, 5%") == "$5 5"

@@ -32,6 +32,23 @@ def checksums(dataset, file):
     return [part.file(file).checksum for part in parts]
 
 
+def test_equal_texts_share_a_fold(site):
+    """What is planted for the one query is not trained on for the other: both are one input of a teacher."""
+    asked = [{"query_id": f"q{number}", "query": f"text {number // 2}"} for number in range(8)]
+    judged = [{"query_id": one["query_id"], "doc_id": f"d{doc}", "relevance": 1} for one in asked for doc in range(3)]
+    dataset = site.ingest(
+        corpus=site.jsonl("c.jsonl", [{"doc_id": f"d{doc}", "text": f"document {doc}"} for doc in range(3)]),
+        queries=site.jsonl("q.jsonl", asked),
+        qrels=site.jsonl("r.jsonl", judged),
+        query_partitions=3,
+    )
+    folds = {(row["query_id"], row["doc_id"]): row["fold"] for row in site.qrels(dataset).to_pylist()}
+    assert len(folds) == 24
+    for query, doc in itertools.product(range(0, 8, 2), range(3)):
+        assert folds[f"q{query}", f"d{doc}"] == folds[f"q{query + 1}", f"d{doc}"]
+    assert len(set(folds.values())) > 6  # of 12 pairs of text and document
+
+
 def test_tables_by_hand(site, small):
     dataset = site.ingest(**small, seed=7)
     docs = {row["doc_id"]: row for row in site.docs(dataset).to_pylist()}
@@ -53,7 +70,7 @@ def test_tables_by_hand(site, small):
     for (query_id, doc_id), row in qrels.items():
         part = dataset.documents[row["doc_partition"]]
         assert read_table(site.storage, part.file("docs.parquet"))["doc_id"][row["doc_row"]].as_py() == doc_id
-        assert row["fold"] == fold(7, query_id, doc_id)
+        assert row["fold"] == fold(7, queries[query_id]["group"], doc_id)
     assert dataset.counts == {
         "documents": 3, "merged": 0, "outside_split": 0, "positives": 2, "qrels": 3, "queries": 2, "queries_without_positives": 0,
     }  # fmt: skip
@@ -228,6 +245,39 @@ def test_partition_counts_are_fixed_by_name(site, small):
     other = site.ingest(**small, name="e", document_partitions=8, query_partitions=1)
     assert (len(other.documents), len(other.queries)) == (8, 1)
     assert [len(site.ingest(**small, name="e").documents), len(site.ingest(**small, name="d", document_partitions=4).documents)] == [8, 4]
+
+
+def test_partitions_are_bounded_by_rows_too(site, monkeypatch):
+    """40 documents and 9 queries of short lines, at most 4 and 2 rows a partition: 10 and 5 partitions."""
+    from tasks.corpus import dataset
+
+    monkeypatch.setattr(dataset, "DOCUMENT_ROWS", 4)
+    monkeypatch.setattr(dataset, "QUERY_ROWS", 2)
+    corpus = site.jsonl("c.jsonl", [{"doc_id": f"d{n}", "text": "x"} for n in range(10, 50)])
+    queries = site.jsonl("q.jsonl", [{"query_id": f"q{n}", "query": "x y", "positive_ids": "d10"} for n in range(9)])
+    made = site.ingest(corpus=corpus, queries=queries)
+    assert (len(made.documents), len(made.queries), made.document_count, made.query_count) == (10, 5, 40, 9)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "parquet", "csv"])
+def test_rows_of_a_source_are_estimated(tmp_path, ending):
+    """Lines of equal length: exact. Packed text counts four times its size, so a .gz file's rows are an estimate."""
+    import gzip
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from tasks.corpus.sources import Source
+
+    path, line = tmp_path / f"c.{ending}", b'{"doc_id": "d", "text": "a b"}\n'
+    if ending == "parquet":
+        pq.write_table(pa.table({"doc_id": ["a"] * 300}), path)
+    else:
+        path.write_bytes(gzip.compress(line * 300) if ending.endswith("gz") else line * 300)
+    kind = ending.split(".")[0]
+    source = Source("corpus", kind, str(path), path.name, "", path.stat().st_size)
+    assert source.rows == (4 * path.stat().st_size // len(line) if ending.endswith("gz") else 300)
+    assert Source("qrels", "parquet", "", "reviewed", "", 99, stored="data/reviews/x.parquet").rows == 0
 
 
 def test_a_source_that_changes_under_a_job_is_refused(site, small):

@@ -1,5 +1,7 @@
 """A small round that is really mined."""
 
+import shutil
+
 import pytest
 
 from flows.mine import mine_round
@@ -15,6 +17,7 @@ class Silent:
     def start(self, stage, unit, total, done): ...
     def advance(self, stage, units): ...
     def finish(self, manifest, cached): ...
+    def say(self, text): ...
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,11 @@ def mined(tmp_path_factory):
     storage = open_storage(settings.root)
     mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()))
     return folder, storage, settings, read_round(storage, "small")
+
+
+def copied(mined, folder):
+    """A copy of the small round's root, and the settings of a run by another recipe there."""
+    _, storage, settings, _ = mined
+    shutil.copytree(storage.root, folder / "root")
+    copy = open_storage(str(folder / "root"))
+    return copy, settings.model_copy(update={"root": copy.root, "recipe": "top"})

@@ -1,7 +1,5 @@
 """What is asked, and what each answer publishes; the asking itself is clicked through in tests/ui."""
 
-import shutil
-
 import pytest
 
 from flows.deployed.approval import Discarded, decided, rate_of, without_suspects
@@ -12,8 +10,7 @@ from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
-from tasks.store.storage import open_storage
-from tests.deploy.conftest import Silent
+from tests.deploy.conftest import Silent, copied
 
 
 def test_the_estimate_that_is_believed_most_counts():
@@ -43,14 +40,6 @@ def test_without_suspects_adds_one_rule_on_the_calibrated_probability(name):
 @pytest.mark.parametrize(("dataset", "key"), [("cranfield", "round-cranfield"), ("My_Set-2", "round-my-set-2"), ("a__", "round-a")])
 def test_keys_of_artifacts_are_what_prefect_takes(dataset, key):
     assert artifact_key("round", dataset) == key
-
-
-def copied(mined, folder):
-    """A copy of the small round's root, and the settings of a run by another recipe there."""
-    _, storage, settings, _ = mined
-    shutil.copytree(storage.root, folder / "root")
-    copy = open_storage(str(folder / "root"))
-    return copy, settings.model_copy(update={"root": copy.root, "recipe": "top"})
 
 
 def answer(storage, settings, decision):

@@ -1,6 +1,8 @@
 """On a real server: everything once, however often it is put there; what a person switched stays so."""
 
+import contextvars
 import json
+import logging
 import os
 import socket
 import subprocess
@@ -24,7 +26,10 @@ from flows.deployed.automations import apply_automations, automations
 from flows.deployed.catalogue import DEPLOYABLES
 from flows.deployed.deploying import deploy
 from flows.deployed.ending import cancel_runs, settle_runs
+from flows.deployed.events import owe_event, send_owed
 from flows.deployed.place import ensure_limit, limit_name, turn
+from flows.mine import mine_round
+from flows.progress import ArtifactProgress
 from flows.server import browsed, drain, free_port, is_free, pages_api, server
 from tasks.audit.records import read_round
 from tasks.errors import UsageError
@@ -32,8 +37,9 @@ from tasks.runner.inline import InlineExecutor
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
 from tasks.runner.stage import Job
+from tasks.store.pointers import read_pointer
 from tasks.store.storage import open_storage
-from tests.deploy.conftest import Silent
+from tests.deploy.conftest import Silent, copied
 from tests.runner.work import DOUBLE
 
 
@@ -47,7 +53,6 @@ def client(tmp_path_factory):
             temporary_settings({PREFECT_API_URL: address, PREFECT_HOME: str(home)}),
             get_client(sync_client=True) as client,
         ):
-            patch.setenv("PREFECT_API_URL", address)  # for threads
             yield client
             drain()
 
@@ -98,7 +103,7 @@ def test_deploying_twice_makes_no_doubles_and_keeps_what_was_switched(client, ro
     assert [(one.schedule.cron, one.parameters) for one in again] == [("0 3 * * *", {"dataset": "small"})]
     deploy("")
     assert client.read_deployment(first["evaluate"]).parameters["place"] == {"root": root, "workers": 2}
-    assert len(client.read_deployments()) == len(DEPLOYABLES) == 7
+    assert len(client.read_deployments()) == len(DEPLOYABLES) == 8
     assert [one.active for one in client.read_deployment(first["remine"]).schedules] == [True]
     found = {one.name: one.enabled for one in client.read_automations()}
     assert found == {
@@ -171,11 +176,16 @@ def test_a_run_waits_while_another_works_on_its_dataset_and_decides_in_its_turn(
         return any(one.name == "remine-small" and one.state.is_running() for one in client.read_flow_runs())
 
     with ThreadPoolExecutor(2) as pool:
+
+        def submit(*work, **form):
+            """In the settings of here: a thread's own name no server, and Prefect starts one, on the same database with other leases."""
+            return pool.submit(contextvars.copy_context().run, *work, **form)
+
         try:
-            first = pool.submit(holding)
+            first = submit(holding)
             assert entered.wait(120)
             qrels.write_text(before + "q0\td0-2\t1\n")  # a reason to mine, until it is the run's turn
-            second = pool.submit(run, mining.remine, dataset="small", place={"root": settings.root})
+            second = submit(run, mining.remine, dataset="small", place={"root": settings.root})
             until = time.monotonic() + 120
             while not waits() and time.monotonic() < until:
                 time.sleep(0.2)
@@ -187,6 +197,47 @@ def test_a_run_waits_while_another_works_on_its_dataset_and_decides_in_its_turn(
             leave.set()
         first.result(120)
         assert second.result(120).startswith("nothing to do")
+
+
+def test_why_a_run_waits_stands_in_its_logs(client):
+    @flow(name="waiting")
+    def waiting():
+        with ArtifactProgress() as progress:
+            progress.say("cluster tcp://here: waiting 300 s")
+
+    waiting()
+    drain()
+    assert [one.message for one in client.read_logs() if one.level == logging.WARNING] == ["cluster tcp://here: waiting 300 s"]
+
+
+def test_the_event_of_a_round_is_owed_until_a_server_has_taken_it(client, mined, tmp_path, caplog):
+    storage, settings = copied(mined, tmp_path)
+
+    @flow(name="sending", persist_result=False)
+    def sending():
+        return send_owed(storage, "small")
+
+    def owed():
+        return read_pointer(storage, "announcements/small")["owed"]
+
+    def approve(selected, again):
+        owe_event(storage, "small", selected.record.selection_id, False)
+        assert sending() == []  # it is not published yet
+        return selected
+
+    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()), approve)  # and here the run dies
+    record = read_round(storage, "small")
+    assert owed() == {record.selection_id: {"trains": False}}
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):  # nobody answers there
+        assert send_owed(storage, "small") == []
+    assert "round small/1 is not announced" in caplog.text
+    assert owed() == {record.selection_id: {"trains": False}}
+    assert sending() == ["small/1"]
+    assert owed() == {}
+    assert sending() == []
+    for one in record.selections:  # a run that is repeated has nothing new to say
+        owe_event(storage, "small", one.selection_id, False)
+    assert owed() == {}
 
 
 def test_prefects_records_of_stages_lie_under_a_root_on_s3(client, s3_root):

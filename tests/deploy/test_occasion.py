@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from flows.deployed.events import is_new
 from flows.deployed.occasion import next_settings, stale_share, why_mine
 from tasks.models.location import packaged
 
@@ -60,11 +59,3 @@ def test_a_checkpoint_that_is_overwritten_in_place_takes_the_next_chunk(mined, t
         found = next_settings(storage, chunked, retriever, where)
         assert (found.model.path, found.query_chunk) == (str(latest), 0)  # 2 was the last of three
         assert why_mine(storage, chunked, found, 1, None) == [f"a new checkpoint ({latest})"]
-
-
-def test_a_round_is_announced_once_and_so_is_each_selection_of_it(mined):
-    *_, record = mined
-    assert is_new([], record.candidate_set_id, record.selection_id)
-    assert not is_new([record], record.candidate_set_id, record.selection_id)
-    assert is_new([record], record.candidate_set_id, "another recipe's")
-    assert is_new([record], "another checkpoint's", record.selection_id)

@@ -7,6 +7,9 @@ import signal
 import psutil
 import pytest
 
+from tasks.audit.records import read_round
+from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.storage import open_storage
 from tests.deploy.service import Service
 from tests.e2e.conftest import write_collection
 
@@ -107,6 +110,19 @@ def test_train_evaluate_and_mine_again(first, folder):
     first.until(lambda: f"mining again: a new checkpoint ({checkpoint})" in first.logs(number))  # logs come a moment later
 
 
+def test_train_teacher_trains_and_measures(service, collection, folder):
+    form = mined(collection, "taught")
+    further = form["further"][:-1] + ", model: {dtype: float32, max_length: 64}, teacher: {train: {folds: 0, negatives: 1}}}"
+    further = further.replace("model: {dtype: float32}, ", "", 1)
+    name, told = completed(
+        service, "train-teacher", dataset=form["dataset"], depth=10, epochs=1, target=str(folder / "teacher"), further=further
+    )
+    assert name == "train-teacher-taught"
+    assert re.match(r"\d+ pairs; AUC .* after; nDCG@10 on dev ", told), told
+    assert (folder / "teacher" / "model.safetensors").exists()
+    assert "against the retriever's order" in service.artifacts()["teacher-taught"]["data"]
+
+
 def test_mine_with_rounds_runs_the_loop(first, collection):
     loop = f", rounds: 2, train: {TRAIN[:-1]}, batch_size: 8}}, evaluate: {{split: dev}}"
     name, told = completed(first, "mine", **mined(collection, "looped", loop))
@@ -127,6 +143,12 @@ def test_quickstart_begins_and_can_be_cancelled(first):
     first.until(lambda: "progress-embed-documents" in first.artifacts_of(number))
     first.api(f"flow_runs/{number}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     assert first.ended(number)["state"]["type"] == "CANCELLED"
+
+
+def test_a_small_quickstart_completes(first):
+    name, told = completed(first, "quickstart", max_documents=400, max_queries=60)
+    assert name == "mine-quickstart-r1"
+    assert re.fullmatch(r"round quickstart/1: \d+ negatives by hardmine for 60 queries", told)
 
 
 def test_what_a_stale_round_starts(first, folder):
@@ -203,3 +225,13 @@ def test_a_run_that_crashed_once_completes(first, collection):
     first.until(lambda: first.run(number)["state"]["type"] == "COMPLETED")
     run = first.run(number)
     assert (run["name"], run["run_count"]) == ("mine-crashed-r1", 2)
+    told = first.until(lambda: first.events("hardmine.round.published", "crashed"))
+    assert [event["payload"]["round"] for event in told] == ["crashed/1"]
+
+    storage = open_storage(str(first.root))
+    record = read_round(storage, "crashed")
+    owed = {"owed": {record.selection_id: {"trains": False}}}  # as if it had died after it was sent, before that was noted
+    update_pointer(storage, "announcements/crashed", lambda _: owed)
+    assert completed(first, "remine", dataset="crashed")[0] == "remine-crashed-nothing-to-do"
+    assert read_pointer(storage, "announcements/crashed") == {"owed": {}}
+    assert [event["id"] for event in first.events("hardmine.round.published", "crashed")] == [told[0]["id"]]

@@ -72,7 +72,7 @@ def test_doctor(mined):
     findings = {finding["what"]: finding for finding in mined.json("doctor")}
     assert findings["duckdb"]["state"] == "ok"
     assert findings["packaged model"]["state"] == "ok"
-    assert "compare-and-swap honoured" in findings["storage root"]["detail"]
+    assert "conditional puts honoured" in findings["storage root"]["detail"]
     assert "cores" in findings["cpu"]["detail"]
     (mined.folder / "file").write_text("")
     failed = json.loads(mined("doctor", "--root", "file", "--json", code=1)[0])

@@ -8,7 +8,7 @@ import pytest
 
 from flows.mine import mine_round
 from flows.settings import MineSettings
-from flows.stored import find_round, stored_table
+from flows.stored import find_round, measured, stored_table
 from tasks.models.location import packaged
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
@@ -68,6 +68,19 @@ def test_no_negative_is_judged_relevant_and_all_ids_resolve(mined):
     negatives = [(row["query_id"], row["doc_id"]) for row in rows.select(["query_id", "doc_id", "slot"]).to_pylist() if row["slot"] > 0]
     assert len(negatives) > 5000
     assert not set(negatives) & judged()
+
+
+def test_explicit_zeros_that_look_relevant_are_named(mined):
+    """Cranfield's 225 zeros are an artefact of the coding: many are among the first ranks, or above every positive."""
+    context, result, _, _ = mined
+    measures = result.selection.measures
+    assert measures["zeros"] == 225
+    assert 0 < measures["suspect_zeros"] <= 225 and len(measures["first_zeros"]) == 5
+    listed = measured(context.storage, find_round(context.storage, "cranfield").selection(), "suspect_zeros.parquet")
+    assert listed.num_rows == measures["suspect_zeros"]
+    rows = [line.split("\t") for line in (DATA / "qrels/test.tsv").read_text().splitlines()[1:]]
+    zeros = {(query, doc) for query, doc, grade in rows if int(grade) <= 0}
+    assert set(zip(listed["query_id"].to_pylist(), listed["doc_id"].to_pylist(), strict=True)) <= zeros
 
 
 def test_scores_agree_with_a_plain_computation(mined):

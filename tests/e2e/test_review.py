@@ -9,13 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.commands.common import open_context
 from flows.mine import mine_round
 from flows.progress import ManyProgress
 from flows.round import prepare_dataset
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_table
 from tasks.errors import InputError, UsageError
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 from tests.e2e.conftest import round_settings
@@ -51,7 +52,7 @@ class Commands:
 
     @property
     def context(self):
-        return open_context(self.settings.root, ManyProgress([]))
+        return Context(open_storage(self.settings.root), lambda: InlineExecutor(2), ManyProgress([]))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -93,23 +94,34 @@ def test_wrong_use_and_failures_have_their_exit_codes(hardmine_alone, collection
     assert "rocketqa" in hardmine_alone("recipes", "rocketqa")[0]
 
 
-HEAVY = ("torch", "prefect", "distributed", "faiss", "transformers", "sklearn")
+HEAVY = ("torch", "prefect", "distributed", "faiss", "transformers", "sklearn", "pandas")
 
 
 def test_a_cached_run_starts_neither_prefect_nor_dask_nor_torch(hardmine_alone, collection):
     run = hardmine_alone.write(**round_settings(collection, retrieve={"dense": {"top_k": 120}}))
     first = hardmine_alone.json("mine", run)
+    result, loaded = loaded_by(hardmine_alone, "run.yaml")
+    assert loaded == []
+    assert result["candidate_set_id"] == first["candidate_set_id"]
+    hardmine_alone.write(
+        "other.yaml", **round_settings(collection, retrieve={"dense": {"top_k": 120}}, recipe={"name": "top", "depth": 30})
+    )
+    other, loaded = loaded_by(hardmine_alone, "other.yaml")
+    assert not {*loaded} - {"pandas"}, "few candidates are selected from in the process itself"
+    assert other["candidate_set_id"] == first["candidate_set_id"] and other["selection_id"] != first["selection_id"]
+
+
+def loaded_by(hardmine, run):
+    """A run's result, and which of the heavy packages its process has loaded."""
     code = (
-        "import json, sys; from flows.cli import main; sys.argv = ['hardmine', 'mine', 'run.yaml', '--json']\n"
+        f"import json, sys; from flows.cli import main; sys.argv = ['hardmine', 'mine', {run!r}, '--json']\n"
         f"try: main()\nfinally: print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=hardmine_alone.folder, env=hardmine_alone.environment, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code], cwd=hardmine.folder, env=hardmine.environment, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
-    result, loaded = map(json.loads, done.stdout.splitlines()[-2:])
-    assert loaded == []
-    assert result["candidate_set_id"] == first["candidate_set_id"]
+    return map(json.loads, done.stdout.splitlines()[-2:])
 
 
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(hardmine, collection):
@@ -165,6 +177,21 @@ def test_killed_in_each_stage_and_with_other_workers_the_bytes_are_the_same(hard
     again = [str(path) for path, written in finished.items() if path.stat().st_mtime_ns != written]
     assert again == [], "finished partitions were computed again"
     assert result["candidate_set_id"] == undisturbed["candidate_set_id"]
+
+
+def test_two_runs_at_once_share_the_work(hardmine, collection):
+    """Of one dataset and root: each stage is computed by one of them; the other waits and takes it from there."""
+    run = hardmine.write(**round_settings(collection))
+    running = [hardmine.start("mine", run, "--json") for _ in range(2)]
+    told = [process.communicate(timeout=280) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    first, second = (json.loads(out.splitlines()[-1]) for out, _ in told)
+    assert first["round"] == second["round"] == "small/1"
+    computed = Counter(stage["stage"] for result in (first, second) for stage in result["stages"] if not stage["cached"])
+    assert computed.pop("shards") == 2, "one of each format"
+    assert set(computed.values()) == {1}
+    assert computed.keys() >= {"documents", "embed-documents", "retrieve-dense", "scored", "select"}
+    assert list((hardmine.folder / "mining/leases").rglob("*.json")) == []
 
 
 def test_a_checkpoint_overwritten_in_place_is_another_model_and_a_renamed_one_is_not(hardmine, collection, tmp_path):

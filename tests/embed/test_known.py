@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tasks.embed import index
 from tasks.embed.index import compact
-from tasks.embed.known import facts, find, pin
+from tasks.embed.known import facts, find, how_many, pin
 from tasks.embed.reuse import match
 from tasks.embed.segments import Pinned, Segment, put_marker, space_of
 from tasks.store.keys import digest
@@ -49,6 +49,16 @@ def test_found_wherever_it_lies(storage):
     assert known(storage, pin(storage, space_of("e" * 32, "float32")), 1) == {}
     assert known(storage, pin(storage, space_of("f" * 32, "float16")), 1) == {}
     assert facts(storage, Pinned()) is None
+
+
+def test_known_texts_are_counted_without_merging(storage):
+    put(storage, "a", 1, 2, 3)
+    compact(storage, SPACE)
+    put(storage, "b", 3, 4)
+    assert how_many(storage, SPACE, hashes_of(1, 3, 4, 9)) == 3
+    assert how_many(storage, SPACE, hashes_of()) == 0
+    assert how_many(storage, space_of("e" * 32, "float32"), hashes_of(1)) == 0
+    assert len(pin(storage, SPACE).fresh) == 1
 
 
 def test_merging_keeps_every_vector(storage):

@@ -216,3 +216,30 @@ def test_intervals_are_those_of_the_normal_law_for_many_queries():
     assert found.mean == pytest.approx(values.mean())
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.1)
     assert np.array_equal(resampled_means(values, 30, 7), resampled_means(values, 30, 7))
+
+
+def test_queries_of_one_group_are_drawn_together():
+    """0 and 1 in one group: whatever is drawn, the mean is ½. Of two such groups of equal queries the interval is that of two units."""
+    (sure,) = intervals(np.array([[0.0], [1.0]]), clusters=np.array([3, 3]))
+    assert (sure.low, sure.mean, sure.high, sure.queries) == (0.5, 0.5, 0.5, 2)
+    values = np.repeat([[0.0], [1.0]], 50, axis=0)
+    (alone,) = intervals(values)
+    (together,) = intervals(values, clusters=np.repeat([0, 1], 50))
+    assert (together.low, together.high) == (0.0, 1.0) and alone.high - alone.low < 0.25
+    before, after = table({"a": 0.0, "b": 0.0}), table({"a": 0.0, "b": 1.0})
+    grouped = compare(before, after, groups={"a": "g", "b": "g"})["nDCG@10"]
+    assert (grouped.low, grouped.difference, grouped.high) == (0.5, 0.5, 0.5)
+
+
+def test_the_stage_draws_groups(site):
+    """a, b and c (MRR@3 0.5, 1, 0) in one group: there is one unit, and no doubt about it."""
+    world = site.world()
+    plain = site.run(settings(), world=world)[0]["measures"]["MRR@3"]
+    asked = [
+        site.part("queries", part.index, [("queries", [{**row, "group": "g"} for row in rows], QUERIES), ("qrels", qrels, QRELS)])
+        for part in world[0]
+        for rows, qrels in [[read_table(site.storage, part.file(f"{name}.parquet")).to_pylist() for name in ("queries", "qrels")]]
+    ]
+    grouped = site.run(settings(), world=(asked, *world[1:]))[0]["measures"]["MRR@3"]
+    assert plain["low"] < plain["mean"] == 0.5 < plain["high"]
+    assert (grouped["low"], grouped["mean"], grouped["high"]) == (0.5, 0.5, 0.5)

@@ -38,7 +38,7 @@ def put(storage, name, table):
 def job(storage, split="dev", **more):
     types = [pa.string(), pa.string(), pa.int32(), pa.int32(), pa.float32(), pa.float32()]
     scored = pa.table([pa.array(list(column), kind) for column, kind in zip(zip(*PAIRS, strict=True), types, strict=True)], NAMES)
-    queries = pa.table({"query_id": ["a", "b", "c"], "split": ["dev", "Dev", "train"]})
+    queries = pa.table({"query_id": ["a", "b", "c"], "split": ["dev", "Dev", "train"], "group": pa.nulls(3, pa.string())})
     parts = put(storage, "scored.parquet", scored), put(storage, "queries.parquet", queries)
     settings = EvaluateSettings(split=split, measures=("MRR@10", "Recall@10"), resamples=50, **more)
     return rerank.jobs([parts[0]], [parts[1]], settings)[0]

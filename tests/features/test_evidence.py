@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from tasks.features.stars import centred, spread
+from tasks.features.stars import MEANS, STARS, centred, mean_jobs, spread, star_jobs
 from tasks.features.task import features
+from tasks.runner.runner import run_job
 from tests.features.world import of_query, values, world
 from tests.retrieve.build import context
 
@@ -88,6 +89,33 @@ def test_promoted_positives_are_no_evidence(tmp_path):
         pair: value for pair, value in plain.items() if pair not in more
     }
     assert [found[pair] for pair in sorted(more)] == [None, None]
+
+
+@pytest.mark.parametrize("split", ["calibration", "dev", "test"])
+def test_labels_of_held_out_queries_change_no_byte_of_the_stars(tmp_path, split):
+    """h is held out: labelled with a, with b, or with nothing, the stars are those of t's label with a alone; as one of train it counts."""
+
+    def stars(folder, named, *labels):
+        setting = context(tmp_path / folder)
+        rows = [
+            {"query_id": query, "doc_id": doc, "is_positive": (query, doc) in labels, "relevance": 1 if (query, doc) in labels else None}
+            for query in "ht"
+            for doc in "ab"
+        ]
+        docs = [{"doc_id": "a", "vector": EAST}, {"doc_id": "b", "vector": NORTH}]
+        queries = [{"query_id": "h", "vector": WEST, "split": named}, {"query_id": "t", "vector": EAST, "split": "train"}]
+        inputs = world(setting.storage, docs, queries, rows)
+        (means,) = [
+            run_job(setting.storage.root, MEANS, job, lambda _: None) for job in mean_jobs(inputs.document_vectors, inputs.query_vectors)
+        ]
+        made = star_jobs(inputs.scored, inputs.document_vectors, inputs.query_vectors, means, inputs.queries)
+        done = [run_job(setting.storage.root, STARS, job, lambda _: None) for job in made]
+        return [[(file.name, file.checksum) for file in part.files] for part in done], done[0].meta
+
+    alone = stars("alone", split, ("t", "a"))
+    assert stars("a", split, ("t", "a"), ("h", "a")) == alone
+    assert stars("b", split, ("t", "a"), ("h", "b")) == alone
+    assert stars("train", "train", ("t", "a"), ("h", "b")) != alone
 
 
 def test_spread_draws_small_stars_to_the_mean_and_has_a_floor():

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tasks.calibration import Calibration
 from tasks.features import scored
-from tasks.features.groups import Groups, equals_positive, pairs_with_positives, statistics
 from tasks.features.nearest import positive_similarity
+from tasks.groups import Groups, equals_positive, pairs_with_positives, statistics
 from tasks.runner.stage import Job, Work
 from tasks.schema import PAIRS, RELIABILITY, candidates
 from tasks.schema import scored as scored_schema
@@ -16,6 +16,7 @@ from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_table
+from tasks.teacher import teacher_columns
 from tests.retrieve.build import checksums, commit, context, dataset, run
 
 GROUPS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=30)
@@ -230,6 +231,6 @@ def test_a_teacher_that_gives_probabilities_is_taken_as_it_is():
     table = pa.table({"query_hash": ["q", "q"], "doc_hash": ["a", "b"]})
     pairs = pa.table({"query_hash": ["q"], "doc_hash": ["a"], "logit": pa.array([0.0], pa.float32())}, schema=PAIRS)
     for activation, expected in (("sigmoid", 0.5), ("identity", 0.0)):
-        columns = scored._teacher_columns(table, pairs, activation)
+        columns = teacher_columns(table, pairs, activation)
         assert columns["teacher_sigmoid"].to_pylist() == [expected, None]
         assert columns["teacher_logit"].to_pylist() == [0.0, None]

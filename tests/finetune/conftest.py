@@ -60,8 +60,10 @@ class Site:
         rows = [query(n, split) for n, split in enumerate(splits)]
         return [self.write("queries", "q0000", queries=(rows, QUERIES))]
 
-    def mined(self, documents, count, negatives, name="d/1", rejected=(), teacher=None, stages=("main",), selection="s1", also=()):
-        """A selection in which query n has positive n and the negatives ``negatives(n)``; ``also``: more known positives."""
+    def mined(
+        self, documents, count, negatives, name="d/1", rejected=(), teacher=None, stages=("main",), selection="s1", also=(), bm25=None
+    ):
+        """A selection in which query n has positive n and the negatives ``negatives(n)``; ``also``: more positives; ``bm25``: scores."""
         rows, decisions, pairs = [], [], []
         for n in range(count):
             for stage in stages:
@@ -86,10 +88,11 @@ class Site:
                 {
                     "query_id": f"q{n:02d}", "doc_id": f"d{doc:02d}", "is_positive": positive, "planted": False, "teacher_logit": logit,
                     "query_hash": input_hash("", f"where is {WORDS[n]}"), "doc_hash": input_hash("", f"all about the {WORDS[doc]}"),
+                    "bm25_score": None if bm25 is None else bm25(n, doc),
                 }
             )  # fmt: skip
         select = self.write("select", "q0000", rows=(rows, ROWS), decisions=(decisions, DECISIONS))
-        table = self.write("scored", "q0000", scored=(pairs, scored(["dense"])))
+        table = self.write("scored", "q0000", scored=(pairs, scored(["dense", *(["bm25"] if bm25 else [])])))
         return Mined(name, "hardmine", selection, [select], [table], documents)
 
 

@@ -61,6 +61,26 @@ def test_stopped_at_a_step(site, model, train, whole):
     assert done.meta["losses"] == whole.meta["losses"]
 
 
+@pytest.mark.parametrize("loss", [{"kind": "negative_cache", "cache_size": 20, "top_k": 3}, {"kind": "noisy_pair_corrector"}])
+def test_what_the_loss_keeps_goes_on_too(make_site, model, train, loss):
+    """The cache with its generator, and the average with its flags: stopped after step 6 and gone on from that of 4, the same bytes."""
+
+    def start(site):
+        mined = site.mined(site.documents(), 12, lambda n: [(n + 1) % 12])
+        (job,) = jobs(site.storage, mined, site.queries([None] * 12), model, train(epochs=4, save_every=4, loss=loss), REASONS)
+        return job
+
+    site, other = make_site(), make_site()
+    at_once = run_job(other.storage.root, STAGE, start(other), lambda _: None)
+    job = start(site)
+    with pytest.raises(Stop):
+        run_job(site.storage.root, STAGE, job, stop_after(6))
+    done = run_job(site.storage.root, STAGE, job, lambda _: None)
+    assert done.meta["resumed_from"] == 4
+    assert names(done) == names(at_once)
+    assert [done.meta.get(name) for name in ("losses", "cache")] == [at_once.meta.get(name) for name in ("losses", "cache")]
+
+
 def test_killed(site, model, train, whole):
     from sentence_transformers import SentenceTransformer
 

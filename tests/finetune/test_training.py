@@ -1,12 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tasks.errors import InputError, StorageError, UsageError
-from tasks.finetune.stage import STAGE, jobs
+from tasks.finetune.card import uses
+from tasks.finetune.stage import STAGE, Behind, jobs
 from tasks.models.materialise import materialise
 from tasks.runner.runner import run_job
+from tasks.store.keys import norm_hash
+from tasks.store.tables import read_table
+from tests.finetune.conftest import WORDS
 
 REASONS = ("max_score",)
 TWO = lambda n: [(n + 1) % 12, (n + 2) % 12]  # noqa: E731
@@ -73,6 +78,28 @@ def test_model_card(world, model, train):
     assert card.startswith("---\nlibrary_name: sentence-transformers\n")
 
 
+def test_rounds_and_queries_behind_the_base_go_on(world, model, train):
+    """d/1 trains q00 and q01, d/2 from there q02: the card names both rounds, the third training's all three; the list has all queries."""
+    site, mined = world
+    behind, told = Behind(), []
+    for number, trained in enumerate((("q00", "q01"), ("q02",), ("q03",)), 1):
+        splits = ["train" if f"q{n:02d}" in trained else "test" for n in range(12)]
+        done = go(site, replace(mined, name=f"d/{number}"), model, train(), splits=splits, behind=behind)[1]
+        card = (materialise(site.storage, done) / "README.md").read_text()
+        behind = Behind([done], uses(card))
+        told.append([(one["round"], one["use"]) for one in uses(card)])
+    base = "behind the base: trained on"
+    assert told == [
+        [("d/1", "trained on")],
+        [("d/2", "trained on"), ("d/1", base)],
+        [("d/3", "trained on"), ("d/2", base), ("d/1", base)],
+    ]
+    listed = read_table(site.storage, done.file("queries.parquet"))
+    assert [tuple(row.values()) for row in listed.sort_by("query_id").to_pylist()] == [
+        (f"q{n:02d}", norm_hash(f"where is {WORDS[n]}"), f"g{n}") for n in range(4)
+    ]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_same_bytes_for_any_number_of_cores(world, model, train, dtype, monkeypatch, make_site):
     made = []
@@ -112,6 +139,32 @@ def test_every_kind_of_loss_trains(world, model, train, loss):
     _, done = go(site, mined, model, train(loss=loss, epochs=2))
     assert all(np.isfinite(loss) for _, loss in done.meta["losses"])
     assert done.meta["steps"] >= 6
+
+
+def test_the_staleness_of_the_cache_is_in_the_facts(world, model, train):
+    """12 rows in 3 steps: the first finds the cache empty, so the model has not moved at the second; the third sees that it did."""
+    site, mined = world
+    _, done = go(site, mined, model, train(loss={"kind": "negative_cache", "top_k": 3}))
+    assert [entry["step"] for entry in done.meta["cache"]] == [2, 3]
+    assert [entry["cache_staleness"] > 1e-5 for entry in done.meta["cache"]] == [False, True]
+    assert all(entry["cache_cross_entropy"] > 0 for entry in done.meta["cache"])
+    assert done.meta["cache"][-1]["cache_filled"] > done.meta["cache"][0]["cache_filled"] > 0
+    assert "cache" not in go(site, mined, model, train())[1].meta
+
+
+def test_a_lexical_margin_counts_the_pairs_that_bm25_does_not_know(site, model, train):
+    """Query n has positive n and negatives n+1, n+2. BM25 knows all documents but d11: a negative of q09 and q10, q11's own positive.
+
+    So one pair of q09, one of q10 and both of q11 are left out: 4 of 24.
+    """
+    mined = site.mined(site.documents(), 12, TWO, bm25=lambda n, doc: None if doc == 11 else 9.0 if n == doc else 1.0)
+    loss = {"kind": "lexical_margin", "similarity": "cosine"}
+    _, done = go(site, mined, model, train(loss=loss, epochs=8))
+    assert (done.meta["negatives"], done.meta["pairs_without_bm25"]) == (24, 4)
+    losses = [loss for _, loss in done.meta["losses"]]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+    with pytest.raises(UsageError, match="rows with 'lexical'"):  # a round without BM25 has no such pair at all
+        go(site, site.mined(site.documents(), 12, TWO), model, train(loss=loss))
 
 
 def test_cached_gradients_and_gradient_checkpointing_train_the_same(world, model, train):

@@ -28,6 +28,8 @@ def test_the_section_is_checked():
         settings(truth={"calibration": {"auc_flor": 0.6}})
     with pytest.raises(UsageError, match="give qrels too"):
         settings(truth={"queries": "asked.txt"})
+    with pytest.raises(UsageError, match=r"truth\.judged"):
+        settings(truth={"qrels": "a.tsv", "judged": "none"})
     with pytest.raises(UsageError, match="greater than or equal to 2"):
         settings(truth={"batch_sizes": [1]})
 

@@ -35,8 +35,10 @@ def test_listeners_of_a_terminal_take_more_than_there_is(kind):
         progress.advance("embed", 5)
         progress.advance("embed", 5)
         assert progress._state["embed"].done == 10
+        progress.say("cluster [a]: waiting 300 s")
         progress.finish(MANIFEST, cached=False)
     assert "embed" in told.getvalue()
+    assert "! cluster [a]: waiting 300 s\n" in told.getvalue()
 
 
 @pytest.fixture
@@ -56,6 +58,8 @@ def test_a_server_that_refuses_fails_no_stage(nobody, caplog):
     warned = [one for one in caplog.records if one.name == "flows.progress" and one.levelno == logging.WARNING]
     assert len(warned) == 1
     assert "progress of embed is not shown, the run goes on" in warned[0].getMessage()
+    progress.say("waiting")  # outside of a run there is no run's log
+    assert caplog.records[-1].getMessage() == "waiting"
 
 
 def test_an_update_that_fails_ends_no_updates(nobody, caplog):

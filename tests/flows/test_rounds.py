@@ -15,6 +15,7 @@ from flows.rounds import mine_rounds
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_stage
 from flows.training import evaluate_checkpoint
+from tasks.audit.best import read_best
 from tasks.audit.build import latest_audit
 from tasks.audit.checkpoints import read_evaluations, read_trainings
 from tasks.audit.latest import read_latest
@@ -25,6 +26,7 @@ from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.sql import query_snapshot
 from tasks.store.manifest import Part
+from tasks.store.seal import read_record
 from tasks.store.storage import open_storage
 from tests.e2e.conftest import write_collection
 from tests.finetune.conftest import body
@@ -166,6 +168,12 @@ def test_with_live_retrieval_no_document_is_embedded_twice(settings, tmp_path):
     reached = [one.measures["nDCG@10"]["mean"] for one in (result.start, first.measured, second.measured)]
     assert reached[0] + 0.2 < reached[1] < reached[2]  # queries of split dev, that no training saw
     assert result.best == second.measured.model == second.trained.model
+    best = read_best(context.storage, "small")
+    recorded = next(one for one in read_trainings(context.storage, "small") if one.round == 2)
+    assert (best.round, best.path, best.model, best.value, best.trained) == (2, recorded.path, recorded.model, reached[2], 2)
+    assert [row["best"]["path"] for row in run("rounds", "--root", tmp_path)] == [recorded.path] * 2
+    told = CliRunner().invoke(app, ["rounds", "--root", str(tmp_path)]).stdout
+    assert f"best of small {recorded.path} (nDCG@10 {reached[2]:.4f} on dev; trained on small/2)" in told
     again = mine_rounds(given, context)
     assert all(stage.cached for one in again.rounds for stage in one.mined.stages)
     assert all(one.trained.cached for one in again.rounds)
@@ -227,4 +235,4 @@ def test_a_teacher_alone_is_in_the_audit_with_its_measures(settings, body, tmp_p
 def calls(context, stage):
     """Model calls of all partitions of a stage that were ever committed."""
     names = context.storage.list_names(f"manifests/{stage}/parts/")
-    return sum(Part.model_validate_json(context.storage.read_bytes(name)).counters["model_calls"] for name in names)
+    return sum(read_record(context.storage, name, Part).counters["model_calls"] for name in names)

@@ -179,6 +179,37 @@ def test_versions_agree():
     assert (image["newName"], image["newTag"]) == (dask["worker"]["image"]["repository"], version)
 
 
+def unknown(found, known, path=()):
+    """Values of ours that a chart does not have."""
+    for name, value in found.items():
+        if name not in known:
+            yield ".".join((*path, name))
+        elif known[name] is not None and isinstance(value, dict):
+            yield from unknown(value, known[name], (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("file", "chart"),
+    [
+        ("prefect-server.yaml", "prefect-server"),
+        ("prefect-worker.yaml", "prefect-worker"),
+        ("dask.yaml", "dask"),
+        ("dask-cuda.yaml", "dask"),
+    ],
+)
+def test_the_charts_have_all_values_that_are_set(file, chart):
+    known = yaml.safe_load((Path(__file__).parent / "charts.yaml").read_text())[chart]
+    assert list(unknown(values(file), known)) == []
+    assert list(unknown({"fullnameOverride": "a", "b": 1}, known)) == ["b"]
+
+
+def test_what_the_dask_chart_calls_is_in_the_image():
+    """Its containers run dask-scheduler and dask-worker; distributed itself brings these as parts of one program."""
+    made = re.search(r"^RUN for part in (.+); do printf '(.+)' \"\$part\" > \"/opt/hardmine/bin/dask-\$part\"", DOCKERFILE, re.MULTILINE)
+    assert made[1].split() == ["scheduler", "worker"]
+    assert made[2] == r'#!/bin/sh\nexec dask %s "$@"\n'
+
+
 def test_kubernetes_pods_ask_for_what_they_need():
     dask, cuda = values("dask.yaml"), values("dask-cuda.yaml")
     pods = [
@@ -194,7 +225,11 @@ def test_kubernetes_pods_ask_for_what_they_need():
     assert cuda["worker"]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert cuda["worker"]["extraArgs"][-1] == "GPU=1"
     assert dask["worker"]["securityContext"]["runAsNonRoot"]
-    assert values("prefect-server.yaml")["server"]["basicAuth"]["enabled"]
+    server, worker = values("prefect-server.yaml")["server"], values("prefect-worker.yaml")["worker"]
+    assert (
+        server["basicAuth"] == worker["selfHostedServerApiConfig"]["basicAuth"] == {"enabled": True, "existingSecret": "hardmine-prefect"}
+    )
+    assert worker["apiConfig"] == "selfHostedServer"
 
 
 def template():

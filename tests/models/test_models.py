@@ -6,6 +6,7 @@ from tasks.models.cross_encoder import CrossEncoder, check_logits
 from tasks.models.embedder import Embedder, finish
 from tasks.models.fingerprint import document_spec, teacher_spec
 from tasks.models.location import packaged
+from tasks.models.runtime import _truncated
 from tasks.models.settings import ModelSettings, TeacherSettings
 
 
@@ -85,6 +86,8 @@ def test_logits_equal_sentence_transformers(teacher, teacher_folder, texts):
     made = teacher.score(pairs)
     assert np.abs(expected - made.logits).max() < 1e-4
     assert made.truncated == sum(len(plain.tokenizer(*pair)["input_ids"]) > 48 for pair in pairs)
+    ids = plain.tokenizer([query for query, _ in pairs], [text for _, text in pairs], truncation=True, max_length=48)["input_ids"]
+    assert _truncated(teacher._model, {"input_ids": ids}, pairs, "") == made.truncated  # as of a tokenizer that keeps nothing
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

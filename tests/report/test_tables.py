@@ -1,8 +1,8 @@
 from tasks.report.cards import Text, example_cards, hub_cards
-from tasks.report.data import Cost, Estimate, Funnel, Slice
+from tasks.report.data import Cost, Estimate, Funnel, Planned, Slice
 from tasks.report.examples import Example, Hub
 from tasks.report.glance import tiles
-from tasks.report.tables import cost_table, estimates_table, recipes_table, rejections_table, slices_table
+from tasks.report.tables import cost_table, estimates_table, planned_table, recipes_table, rejections_table, slices_table
 from tests.report.build import FACTS, FUNNELS, SLICES, comparison, empty, estimates, example, outcome
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -20,8 +20,8 @@ def test_recipes_stand_by_their_leak_and_the_own_one_is_strong():
     table = recipes_table([outcome("top"), outcome("hardmine"), outcome("in-batch")], "hardmine", {})
     assert [row[0] for row in cells(table)] == ["in-batch", "hardmine", "top"]
     assert [row.strong for row in table.rows] == [False, True, False]
-    known = "recipe, false negatives, by gradient, estimated, hardness, second encoder, served, per query, backfill, most like"
-    assert heads(table) == known.split(", ")
+    first, rest = "recipe, false negatives, by gradient, by the teacher: no count", "hardness, second encoder, served, per query, backfill"
+    assert heads(table) == [*first.split(", "), *rest.split(", "), "most like"]
     leak = table.rows[1].cells[1]
     assert leak.text == f"2.9{SPACE}%"
     assert leak.note == "2.0 – 3.8".replace(" ", SPACE)  # 0.029 ± 1.96 · √(0.029 · 0.971 / 1380)
@@ -52,6 +52,22 @@ def test_cost_adds_up_what_this_round_spent():
         ["select", f"5.0{SPACE}s", "0", "1", f"499.0{SPACE}kB"],
         ["this round", f"1{SPACE}min{SPACE}15{SPACE}s", "50", "8", f"3.0{SPACE}MB"],  # without what an earlier round had done
     ]
+
+
+def test_planned_beside_actual():
+    planned = [
+        Planned(stage="score", planned_seconds=50.0, seconds=40.0, planned_calls=60, model_calls=50, planned_bytes=1_000, bytes=2_000),
+        Planned(stage="staleness", planned_seconds=None, seconds=2.0),
+        Planned(stage="all stages", planned_seconds=50.0, seconds=42.0, planned_calls=60, model_calls=50, planned_bytes=1_000, bytes=2_000),
+    ]
+    table = planned_table(planned)
+    assert cells(table) == [
+        ["score", f"50.0{SPACE}s", f"40.0{SPACE}s", "60", "50", f"1.0{SPACE}kB", f"2.0{SPACE}kB"],
+        ["staleness", "–", f"2.0{SPACE}s", "–", "0", "–", f"0{SPACE}B"],
+        ["all stages", f"50.0{SPACE}s", f"42.0{SPACE}s", "60", "50", f"1.0{SPACE}kB", f"2.0{SPACE}kB"],
+    ]
+    assert [row.cells[2].note for row in table.rows] == ["-20 %", "", "-16 %"]  # (40 - 50) / 50, (42 - 50) / 50
+    assert [row.strong for row in table.rows] == [False, False, True]
 
 
 def test_rejections_by_count_with_their_share_of_all():
@@ -87,7 +103,7 @@ def test_the_headline_is_measured_else_estimated():
     assert [tile.name for tile in tiles(empty(facts=FACTS, false_negatives=survival))] == ["queries", "documents"]  # survival is no rate
     teacher = tiles(empty(facts=FACTS, comparison=comparison(judged=False)))[0]
     assert teacher.value == f"3.2{SPACE}%"  # 1.1 · 2.9 %
-    assert teacher.note.endswith("estimated by the teacher")
+    assert teacher.note.endswith("by the teacher, fitted on labels, which are incomplete: no count")
     assert tiles(empty()) == []
 
 

@@ -1,15 +1,25 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tasks.errors import ModelError
-from tasks.retrieve import dense
+from tasks.folds import Fold, in_chunk
+from tasks.retrieve import clusters, dense, faiss_search
 from tasks.retrieve.settings import DenseSettings, RetrieveSettings
+from tasks.retrieve.task import retrieve_dense
+from tasks.store.manifest import Part
 from tasks.store.tables import read_table
-from tests.retrieve.build import checksums, commit, context, run
+from tests.retrieve.build import checksums, commit, context, dataset, run
 
 
 def parts(storage, stage, letter, arrays):
     return [commit(storage, stage, f"{letter}{number:04d}", {"vectors.npy": array}) for number, array in enumerate(arrays)]
+
+
+def ivf(setting, wanted, embedded, asked):
+    trained = [part for job in [clusters.jobs(wanted, embedded, asked)] if job for part in run(setting, clusters.STAGE, job)]
+    return trained, run(setting, dense.STAGE, dense.jobs(wanted, embedded, asked, clusters=trained))
 
 
 def unit(generator, rows, dim, dtype=np.float32):
@@ -70,19 +80,22 @@ def test_equal_scores_are_sorted_by_row(tmp_path):
 def test_an_empty_partition_retrieves_nothing(tmp_path):
     setting = context(tmp_path)
     asked = parts(setting.storage, "embed-queries", "q", [np.ones((2, 3), dtype=np.float32)])
-    for kind in ("flat", "ivf"):
-        empty = parts(setting.storage, "embed-documents", "d", [np.zeros((0, 3), dtype=np.float32)])
-        done = run(setting, dense.STAGE, dense.jobs(DenseSettings(index=kind), empty, asked))
-        assert read_table(setting.storage, done[0].file("q0000.parquet")).num_rows == 0
+    full, empty = np.ones((3, 3), dtype=np.float32), np.zeros((0, 3), dtype=np.float32)
+    for kind, arrays in (("flat", [empty]), ("ivf", [empty]), ("ivf", [full, empty])):
+        _, done = ivf(setting, DenseSettings(index=kind), parts(setting.storage, "embed-documents", "d", arrays), asked)
+        assert read_table(setting.storage, done[-1].file("q0000.parquet")).num_rows == 0
 
 
 def test_auto_is_settled_by_the_size_of_all_partitions(tmp_path):
     setting = context(tmp_path)
     embedded = parts(setting.storage, "embed-documents", "d", [np.ones((6, 3), dtype=np.float32)] * 2)
-    kinds = [dense.jobs(DenseSettings(auto_ivf_rows=limit), embedded, [])[0].settings["index"] for limit in (12, 13)]
+    kinds = [dense.settled(DenseSettings(auto_ivf_rows=limit), embedded).index for limit in (12, 13)]
     assert kinds == ["ivf", "flat"]
+    assert [dense.settled(DenseSettings(auto_ivf_rows=1, device=device), embedded).index for device in ("cpu", "cuda")] == ["ivf", "flat"]
+    assert dense.settled(DenseSettings(index="ivf", device="cuda"), embedded).device == "cpu"
     flat = [dense.jobs(DenseSettings(nprobe=nprobe), embedded, [])[0].key(dense.STAGE) for nprobe in (4, 8)]
     assert flat[0] == flat[1]
+    assert dense.jobs(DenseSettings(device="cuda"), embedded, [])[0].key(dense.ON_DEVICE) != flat[0]
 
 
 @pytest.mark.parametrize("codes", ["float32", "sq8"])
@@ -95,7 +108,7 @@ def test_ivf_raises_nprobe_until_the_floor_holds(tmp_path, codes, monkeypatch):
     )
     wanted = DenseSettings(top_k=10, index="ivf", nlist=32, nprobe=1, codes=codes, recall_sample=50)
     monkeypatch.setenv("HARDMINE_WORKER_CORES", "1")
-    done = run(setting, dense.STAGE, dense.jobs(wanted, embedded, asked))
+    _, done = ivf(setting, wanted, embedded, asked)
     meta = done[0].meta
     assert meta["nlist"] == 32 and meta["sampled"] == 50 and meta["recall"] >= 0.95 and 1 < meta["nprobe"] <= 32
     table = read_table(setting.storage, done[0].file("q0001.parquet"))
@@ -110,7 +123,97 @@ def test_ivf_raises_nprobe_until_the_floor_holds(tmp_path, codes, monkeypatch):
         parts(other.storage, "embed-documents", "d", [docs]),
         parts(other.storage, "embed-queries", "q", [queries[:300], queries[300:]]),
     )
-    assert checksums(run(other, dense.STAGE, dense.jobs(wanted, embedded, asked))) == checksums(done)
+    assert checksums(ivf(other, wanted, embedded, asked)[1]) == checksums(done)
+
+
+def test_clusters_are_trained_once_for_all_partitions(tmp_path):
+    """Points about four centres, two of them in each partition; of a query's exact best 5 none lies outside of its own centre.
+
+    One cluster is searched for each query, so each partition finds the queries of its own centres, and the recall is 1.
+    """
+    setting, generator = context(tmp_path), np.random.default_rng(3)
+    centres = np.eye(4, dtype=np.float32)
+    docs = [centres[rows] + generator.normal(0, 0.01, (len(rows), 4)).astype(np.float32) for rows in ([2, 3] * 30, [0, 1] * 40)]
+    embedded = parts(setting.storage, "embed-documents", "d", docs)
+    asked = parts(setting.storage, "embed-queries", "q", [centres])
+    trained, done = ivf(setting, DenseSettings(top_k=5, index="ivf", nlist=4, nprobe=1), embedded, asked)
+    assert [part.index for part in trained] == ["all"]
+    assert trained[0].meta == {"nlist": 4, "nprobe": 1, "recall": 1.0, "sampled": 4}
+    assert [(part.meta["nlist"], part.meta["nprobe"], part.meta["wanted"], part.meta["recall"]) for part in done] == [(4, 1, 10, 1.0)] * 2
+    found = [read_table(setting.storage, part.file("q0000.parquet"))["query_row"].to_pylist() for part in done]
+    assert found == [[2] * 5 + [3] * 5, [0] * 5 + [1] * 5]
+
+
+def test_as_many_clusters_are_searched_as_the_best_of_the_whole_corpus_need(tmp_path):
+    """A partition without any of the best documents asks for no more clusters, however badly its own best are found."""
+    setting, generator = context(tmp_path), np.random.default_rng(5)
+    near, far = unit(generator, 400, 8), -unit(generator, 400, 8) * 1e-3
+    queries = unit(generator, 20, 8)
+    embedded = parts(setting.storage, "embed-documents", "d", [near, far])
+    wanted = DenseSettings(top_k=3, index="ivf", nlist=8, nprobe=1, recall_floor=1.0)
+    trained, done = ivf(setting, wanted, embedded, parts(setting.storage, "embed-queries", "q", [queries]))
+    assert done[0].meta["recall"] == 1.0 and done[0].meta["wanted"] == 60
+    assert done[1].meta["wanted"] == 0 and done[1].meta["nprobe"] == trained[0].meta["nprobe"]
+    assert dense.recall_of(done) == 1.0
+
+
+def test_only_the_chunk_s_queries_are_sampled_and_searched(tmp_path):
+    """The task from end to end: clusters, then search, of one of two chunks."""
+    setting, generator = context(tmp_path), np.random.default_rng(6)
+    names = [f"q{number}" for number in range(30)]
+    vectors = dict(zip(names, unit(generator, 30, 8), strict=True)) | {f"d{row}": one for row, one in enumerate(unit(generator, 90, 8))}
+    made = dataset(setting.storage, [(f"d{row}", "", "x") for row in range(90)], [(name, name) for name in names], (), 2, 2, vectors)
+    wanted = DenseSettings(top_k=4, index="ivf", nlist=4, codes="sq8", recall_floor=0.9)
+    given_parts = (made.embed_documents, made.embed_queries, made.queries)
+    trained, found = retrieve_dense(setting, wanted, *given_parts, Fold(0, 2))
+    assert (trained.stage, found.stage) == ("dense-clusters", "retrieve-dense")
+    rows = {
+        part.index: np.flatnonzero(in_chunk(read_table(setting.storage, part.files[0])["query_id"].to_pylist(), Fold(0, 2)))
+        for part in made.queries
+    }
+    assert trained.parts[0].meta["sampled"] == sum(map(len, rows.values())) < 30
+    for part in found.parts:
+        for index, asked in rows.items():
+            table = read_table(setting.storage, part.file(f"{index}.parquet"))
+            assert np.unique(table["query_row"].to_numpy()).tolist() == asked.tolist()
+    assert [manifest.stage for manifest in retrieve_dense(setting, DenseSettings(device="cpu"), *given_parts)] == ["retrieve-dense"]
+
+
+def test_recall_counts_by_what_was_to_be_found():
+    part = Part(stage="s", key="k", index="d0000", files=())
+    told = [part.model_copy(update={"meta": {"wanted": wanted, "recall": recall}}) for wanted, recall in ((30, 0.9), (10, 0.5), (0, 1.0))]
+    assert dense.recall_of(told) == pytest.approx((27 + 5) / 40)
+    assert dense.recall_of([part.model_copy(update={"meta": {"rows": 7, "index": "flat"}})]) == dense.recall_of([]) == 1.0
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=4),
+    queries=st.integers(0, 5),
+    top_k=st.integers(1, 12),
+    levels=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_exact_over_arrays_is_exact_over_all_rows(sizes, queries, top_k, levels, seed):
+    """Few levels: many ties, of which the first row comes first."""
+    generator = np.random.default_rng(seed)
+    arrays = [generator.integers(0, levels, (size, 3)).astype(np.float32) for size in sizes]
+    asked = generator.integers(0, levels, (queries, 3)).astype(np.float32)
+    whole = np.concatenate(arrays)
+    best = np.argsort(-(asked @ whole.T), axis=1, kind="stable")[:, :top_k]
+    with faiss_search.single_threads(2) as pool:
+        scores, rows = faiss_search.exact(arrays, asked, top_k, pool)
+    np.testing.assert_array_equal(scores, np.take_along_axis(asked @ whole.T, best, axis=1))
+    assert scores.shape == rows.shape == (queries, min(top_k, len(whole)))
+    if max(sizes) <= 1 or levels == 1:  # within one array FAISS orders ties as it likes
+        np.testing.assert_array_equal(rows, best)
+
+
+def test_rows_are_taken_over_several_arrays():
+    arrays = [np.arange(start, stop, dtype=np.float16)[:, None] for start, stop in ((0, 3), (3, 3), (3, 10))]
+    assert clusters.sample(arrays, 4, 2).ravel().tolist() == [0.0, 3.0, 6.0, 9.0]  # of 10 rows: 0, 3, 6, 9
+    assert clusters.sample(arrays, 99, 2).ravel().tolist() == list(range(10))
+    assert clusters.take_rows(arrays, np.array([9, 2, 2, 3])).tolist() == [[9.0], [2.0], [2.0], [3.0]]
 
 
 def test_ivf_that_cannot_reach_the_floor_is_refused(tmp_path):
@@ -119,7 +222,7 @@ def test_ivf_that_cannot_reach_the_floor_is_refused(tmp_path):
     near[0] = 100  # one outlier leaves the others a single sq8 code
     embedded, asked = parts(setting.storage, "embed-documents", "d", [near]), parts(setting.storage, "embed-queries", "q", [near[1:50]])
     with pytest.raises(ModelError, match="recall_floor is 1"):
-        run(setting, dense.STAGE, dense.jobs(DenseSettings(top_k=5, index="ivf", nlist=1, codes="sq8", recall_floor=1.0), embedded, asked))
+        ivf(setting, DenseSettings(top_k=5, index="ivf", nlist=1, codes="sq8", recall_floor=1.0), embedded, asked)
 
 
 def test_other_dimensions_are_refused(tmp_path):
@@ -135,7 +238,7 @@ def test_sources_are_those_that_are_on():
     assert RetrieveSettings.model_validate({"bm25": None, "random": {"count": 3}}).sources == ["dense", "random"]
 
 
-@pytest.mark.parametrize("module", ["dense", "bm25", "candidates"])
+@pytest.mark.parametrize("module", ["clusters", "dense", "bm25", "candidates"])
 def test_definitions_import_nothing_heavy(module):
     import subprocess
     import sys

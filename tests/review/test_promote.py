@@ -44,6 +44,7 @@ def test_two_signals_promote_best_first():
             ("q6", "a", both, None, 0.1),
         ),
         SPLITS,
+        PromotionSettings(beyond_labels=False),
     )
     assert promoted(found) == [
         ("q1", "c", ["label_evidence", "review", "teacher"], None),
@@ -63,7 +64,34 @@ def test_two_signals_promote_best_first():
         ("q2", "a", "protected"),
         ("q3", "a", "protected"),
     ]
-    assert found.counts == {"labelled": 1, "promoted": 0, "protected": 2, "contradicted": 1, "few_signals": 2, "over_cap": 1}
+    assert found.counts == {
+        "labelled": 1,
+        "promoted": 0,
+        "protected": 2,
+        "contradicted": 1,
+        "few_signals": 2,
+        "same_labels": 0,
+        "over_cap": 1,
+    }
+
+
+def test_signals_from_the_same_labels_alone_promote_only_where_that_is_asked_for():
+    """Teacher and label evidence rest on the same labels: with a review, or a second teacher, the pair is promoted."""
+    own = ["teacher", "label_evidence"]
+    given = candidates(
+        ("q1", "a", own, None, 0.9),
+        ("q1", "b", [*own, "review"], None, 0.8),
+        ("q1", "c", ["label_evidence", "second_teacher"], None, 0.7),
+        ("q1", "d", ["second_teacher"], None, 0.6),
+        ("q2", "a", own, None, 0.9),  # of split dev too: what it lacks is said first
+    )
+    found = promote(given, SPLITS)
+    assert [doc for _, doc, *_ in promoted(found)] == ["b", "c"]
+    assert rows(found.refused) == [("q1", "a", "same_labels"), ("q1", "d", "few_signals"), ("q2", "a", "same_labels")]
+    assert (found.counts["same_labels"], found.counts["few_signals"]) == (2, 1)
+    alone = promote(given, SPLITS, PromotionSettings(beyond_labels=False))
+    assert [doc for _, doc, *_ in promoted(alone)] == ["b", "a", "c"]
+    assert (alone.counts["same_labels"], alone.counts["protected"]) == (0, 1)
 
 
 def test_earlier_promotions_count_towards_the_cap_and_are_not_promoted_again():
@@ -109,5 +137,6 @@ def test_every_candidate_is_accounted_for(given, earlier, most):
     assert len(new) + sum(found.counts.values()) == len(given)
     assert not new & earlier
     assert all(query != "q2" and doc != "own" and len(set(given[query, doc][0])) >= 2 for query, doc in new)
+    assert all(set(given[pair][0]) & {"review", "second_teacher"} for pair in new)
     for query in {query for query, _ in new}:
         assert sum(one[0] == query for one in new | earlier) <= most

@@ -3,7 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,10 @@ from tasks.runner.dask_executor import DaskExecutor
 from tasks.runner.release import RELEASE, source_digest
 from tasks.runner.runner import Context, run_stage
 from tasks.runner.stage import Job
+from tasks.store.manifest import read_part
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
+from tests.conftest import free_port
 from tests.runner.test_runner import Recorder, jobs
 from tests.runner.work import CRASH, DOUBLE, LOAD, WHERE, WHERE_MODEL
 
@@ -131,27 +133,35 @@ def cluster(*workers):
     """A scheduler, and one worker process for each (name, its PYTHONPATH, further options): the scheduler's address."""
     from distributed import Client, LocalCluster
 
-    dask = str(Path(sys.executable).parent / "dask")
-    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as scheduler:
+    with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as scheduler, ExitStack() as started:
         address = scheduler.scheduler_address
-        started = [
-            subprocess.Popen(
-                [dask, "worker", address, "--name", name, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", *options],
-                cwd=path,  # Dask puts it before all else
-                env={**os.environ, "PYTHONPATH": str(path)},
-                stderr=subprocess.DEVNULL,
-            )
-            for name, path, *options in workers
-        ]
-        try:
-            with Client(address) as client:
-                client.wait_for_workers(len(workers), timeout=120)
-            yield address
-        finally:
-            for process in started:
-                process.terminate()
-            for process in started:
-                process.wait(30)
+        for name, path, *options in workers:
+            started.enter_context(worker(address, name, path, *options))
+        with Client(address) as client:
+            client.wait_for_workers(len(workers), timeout=120)
+        yield address
+
+
+def worker(address, name, path, *options):
+    """A worker process; ended in the end."""
+    once = ("worker", address, "--name", name, "--nworkers", "1", "--nthreads", "1", "--no-dashboard", *options)
+    return dask(path, *once)
+
+
+@contextmanager
+def dask(path, *arguments):
+    """A command of Dask's, in a process that is ended in the end."""
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "dask"), *arguments],
+        cwd=path,  # Dask puts it before all else
+        env={**os.environ, "PYTHONPATH": str(path)},
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def processes(executor, root, stage, count):
@@ -186,6 +196,66 @@ def test_a_worker_with_other_code_or_without_the_project_is_refused(tmp_path):
             DaskExecutor(address)
         assert RELEASE in refused.value.message
         assert "start them anew" in refused.value.mend
+
+
+def test_a_run_whose_workers_have_all_gone_says_so_ends_and_goes_on_when_there_are_some(tmp_path):
+    """p1 kills its worker twice; no nanny starts another."""
+    storage, work = open_storage(str(tmp_path / "root")), crashing(tmp_path / "markers", 0, 2)
+    said = []
+
+    def mined(executor):
+        try:
+            return run_stage(Context(storage, lambda: executor, Recorder()), CRASH, work)
+        finally:
+            executor.close()
+
+    with cluster(("first", ROOT, "--no-nanny")) as address, ExitStack() as more:
+        with pytest.raises(StorageError, match="for 1 s there has not been a worker for stage crash") as ended:
+            mined(DaskExecutor(address, patience=1, say=said.append))
+        assert f"dask worker {address}" in ended.value.mend
+        assert "worker_patience" in ended.value.mend
+        assert said == [f"cluster {address}: there is no longer a worker for stage crash; waiting 1 s for one"]
+        assert read_part(storage, "crash", work[0].key(CRASH)) is not None
+        said.clear()
+
+        def help_out(text):
+            said.append(text)
+            if "waiting" in text:
+                more.enter_context(worker(address, f"another-{len(said)}", ROOT, "--no-nanny"))
+
+        manifest = mined(DaskExecutor(address, patience=120, say=help_out))
+    assert [part.index for part in manifest.parts] == ["p0", "p1"]
+    assert said == [
+        f"cluster {address} has no workers: waiting 120 s for the first",
+        f"cluster {address}: there is no longer a worker for stage crash; waiting 120 s for one",
+        f"cluster {address}: there is a worker for stage crash again",
+    ]
+    executions = Counter(file.name.partition("-")[0] for file in (tmp_path / "markers").iterdir())
+    assert executions == {"p0": 1, "p1": 3}
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_ends_during_a_run_is_said(tmp_path):
+    port = free_port()
+    address = f"tcp://127.0.0.1:{port}"
+    with (
+        dask(ROOT, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard") as scheduler,
+        worker(address, "one", ROOT, "--no-nanny", "--death-timeout", "5"),
+    ):
+        executor = DaskExecutor(address, patience=60)
+        work = [Job(index=f"p{i}", settings={"number": i}) for i in range(100)]
+        storage = open_storage(str(tmp_path))
+        try:
+            parts = executor.map(storage.root, WHERE, work, lambda units: None)
+            first = next(parts)
+            scheduler.kill()
+            with pytest.raises(StorageError, match=f"stage where: the Dask scheduler of cluster {address} is gone"):
+                list(parts)
+            with pytest.raises(StorageError, match="is gone"):  # so is it for what comes after
+                list(executor.map(storage.root, WHERE, work, lambda units: None))
+        finally:
+            executor.close()
+    assert read_part(storage, "where", first.key) == first
 
 
 @pytest.mark.slow  # it is patient

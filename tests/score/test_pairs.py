@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.score.pairs import blocks, to_score, unique_pairs
+from tasks.score.pairs import blocks, marked, unique_pairs
+from tasks.teacher import to_score
+
+
+def test_asked_rows_are_marked():
+    assert marked(pa.table({"row": pa.array([0, 3], pa.int64())}), 4).tolist() == [True, False, False, True]
+    assert marked(pa.table({"row": pa.array([], pa.int64())}), 2).tolist() == [False, False]
 
 
 def test_positives_and_whatever_a_source_ranks_within_the_depth():

@@ -408,6 +408,35 @@ def test_the_stages_join_features_and_pass_on_what_is_refused(tmp_path):
     assert list(tmp_path.rglob("*.arrow")) == []
 
 
+@pytest.mark.parametrize(
+    ("splits", "banned", "rows"),
+    [
+        ({"q1": "train", "q2": "test"}, [], 1),  # q2 wants a more than q1 does, but it gets no training row
+        ({"q1": None, "q2": "dev"}, [], 1),
+        ({"q1": "train", "q2": None}, [("q1", "a")], 1),
+        ({"q1": "test", "q2": "test"}, [("q1", "a")], 1),  # none trains: a file of test alone is mined as a whole
+    ],
+)
+def test_held_out_queries_do_not_count(tmp_path, splits, banned, rows):
+    """One query a document; the second limit, one row a positive, keeps one of the two rows with p where both count."""
+    storage = open_storage(str(tmp_path))
+    given_rows = {"q1": of_query("q1", {"a": 0.9, "b": 0.8}), "q2": of_query("q2", {"a": 0.95, "b": 0.7})}
+    scored = [committed(storage, "scored", n, "scored.parquet", table(given_rows[query])) for n, query in enumerate(splits)]
+    held = [pa.table({"query_id": [query], "split": pa.array([split], pa.string())}) for query, split in splits.items()]
+    queries = [committed(storage, "queries", n, "queries.parquet", content) for n, content in enumerate(held)]
+    recipe = Recipe(limits=Limits(queries_per_document=1), num_negatives=1)
+
+    def limited(recipe):
+        (job,) = hubs.jobs(scored, recipe, SOURCES, 0, queries=queries)
+        return run_job(str(tmp_path), hubs.STAGE, job, lambda _: None)
+
+    found = limited(recipe)
+    assert pairs(read_table(storage, found.file("banned.parquet"))) == banned
+    capped = limited(Recipe(limits=Limits(rows_per_positive=1)))
+    assert read_table(storage, capped.file("anchors.parquet")).num_rows == (rows if banned else 0)
+    assert stage.selection_id("c", recipe, 0, banned=[found]) != stage.selection_id("c", recipe, 0)
+
+
 def test_identity_holds_the_features_that_are_needed(tmp_path):
     storage = open_storage(str(tmp_path))
     recipe = Recipe(limits=Limits(per_duplicate_cluster=1))

@@ -97,6 +97,8 @@ def test_means_and_intervals_of_what_is_known():
     assert not np.array_equal(*same, equal_nan=True)
     np.testing.assert_array_equal(same[0], resampled_means(values, 50, 0, 0))
     assert np.isnan(resampled_means(np.empty((0, 2)), 10, 0, 0)).all()
+    # one group of two queries is one unit: whatever is drawn, its mean is theirs
+    assert set(resampled_means(values[:2, :1], 50, 0, 0, np.array([7, 7])).ravel().tolist()) == {2.0}
     wide = resampled_means(np.ones((CLUSTERS + 5, 1)), 10, 0, 0)
     np.testing.assert_allclose(wide, 1.0)
 

@@ -13,10 +13,12 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from flows.staleness import emit_stale, stale, staleness, staleness_curves, staleness_lines, staleness_rows
+from flows.staleness import owe_stale_event, stale, staleness, staleness_curves, staleness_lines, staleness_rows
 from flows.staleness_report import staleness_section
 from tasks.audit.build import build_audit, latest_audit
-from tasks.audit.records import list_rounds, publish_round
+from tasks.audit.checkpoints import TrainingRecord, publish_training
+from tasks.audit.records import StageRef, list_rounds, publish_round
+from tasks.models.fingerprint import weights_of
 from tasks.report.data import ReportData
 from tasks.report.pictures import staleness_picture
 from tasks.report.render import render_report
@@ -24,6 +26,7 @@ from tasks.sql import query_snapshot
 from tasks.staleness.facts import StalenessFacts
 from tasks.staleness.settings import StalenessSettings
 from tasks.store.manifest import read_stage
+from tasks.store.pointers import read_pointer
 from tasks.store.tables import read_parts
 from tests.retrieve.build import context
 from tests.staleness.world import Given, round_of
@@ -118,9 +121,34 @@ def test_facts_lines_and_the_limit(tmp_path):
     assert not stale(found.facts, lost + 0.01)
     assert not stale(StalenessFacts(), 0.0)
     assert staleness_lines(found.facts) == (
-        "negatives of round 1 (top): loss share 55 % then, 33 % now (never trained on: 43 %, 56 %); 75 % became easy; "
-        "2 retired, 2 newly hard; half-life 1.3 trainings",
+        "negatives of round 1 (top): loss share 55 % then, 33 % now (never trained on: 43 %, 56 %); easy: 0 % when mined, 75 % now; "
+        "overlap with the new candidates 83 %, 17 % under the floor; 2 retired, 2 newly hard; half-life 1.3 trainings",
     )
+
+
+def test_what_was_easy_at_first_did_not_become_easy(tmp_path):
+    """c of t1 is easy from the start: .3 < .5 − .15. So 1 of t1's 2 and 0 of t2's at first (25 %), 1 and 2 of 2 now (75 %).
+
+    Candidates: t1 has a b c and a d b, so 1 and 2 of 3 in common from the second rank on: 1, ½, ⅔; t2 the same. The recall of the later
+    search is .96, so the floor is .96, and the overlap of (⅔ + 1) / 2 is .96 − .8333 under it.
+    """
+    first = replace(FIRST, similar={**FIRST.similar, "t1": {**FIRST.similar["t1"], "c": 0.3}})
+    here, found, second = look(tmp_path, first, search={"index": "ivf", "recall": 0.96})
+    (each,) = found.facts.earlier
+    assert (each.at_first["easy_share"], each.trained["easy_share"]) == (0.25, 0.75)
+    assert each.less_floor("overlap") == pytest.approx(0.96 - 5 / 6)
+    (line,) = staleness_lines(found.facts)
+    assert "easy: 25 % when mined, 75 % now; overlap with the new candidates 83 %, 13 % under the floor" in line
+    build_audit(here.storage)
+    query = """SELECT became_easy, easy_share_at_first, became_easy_control, overlap_less_floor,
+        rank_biased_overlap_less_floor - (agreement_floor - rank_biased_overlap) FROM staleness_by_round"""
+    (row,) = query_snapshot(latest_audit(here.storage), query).to_pylist()
+    assert tuple(row.values()) == pytest.approx((0.5, 0.25, 0.0, 0.96 - 5 / 6, 0.0))
+    values = staleness_section(here.storage, second, second.selection()).values
+    assert (values["easy now"].value, values["easy when mined"].value) == (0.75, 0.25)
+    under = values["overlap, less the floor"]
+    assert under.value == pytest.approx(0.96 - 5 / 6)
+    assert under.low <= under.value <= under.high
 
 
 def test_each_negative(tmp_path):
@@ -254,6 +282,31 @@ def test_the_recipe_that_is_published_later_is_followed_too(tmp_path):
     assert found.facts.earlier[0].trained == found.facts.earlier[1].trained
 
 
+def test_a_selection_that_no_step_saw_is_not_called_trained(tmp_path):
+    """Round 1 publishes one recipe, and round 2's checkpoint was trained on its other selection."""
+    (tmp_path / "two").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "two" / name).write_text("{}")
+    here = context(tmp_path / "root")
+    first = round_of(here.storage, replace(FIRST, recipe="other"))
+    same = round_of(here.storage, FIRST).selections[0]
+    publish_round(here.storage, first.model_copy(update={"selections": (same, *first.selections)}))
+    train = StageRef(stage="train-retriever", key="k")
+    model = weights_of(str(tmp_path / "two"))
+    given = TrainingRecord(dataset="toy", round=1, train=train, base="one", model=model, path="", selection_id=same.selection_id)
+    publish_training(here.storage, given)
+    now = round_of(here.storage, replace(SECOND, recipe="third"), path=str(tmp_path / "two"))
+    found = staleness(here, now, list_rounds(here.storage), SETTINGS)
+    assert [(each.recipe, each.trained_on) for each in found.facts.earlier] == [("top", True), ("other", False)]
+    assert staleness_lines(found.facts)[1].startswith("negatives of round 1 (other, not trained on): loss share 55 % then, 33 % now")
+    publish_round(here.storage, found.recorded(now))
+    build_audit(here.storage)
+    rows = query_snapshot(latest_audit(here.storage), "SELECT recipe, trained_on, lost, memorised FROM staleness_by_round ORDER BY recipe")
+    lost, lost_control = 1 - (T1 + T2) / 2 / OWN["trained"], 1 - K1 / OWN["control"]
+    told = [tuple(row.values()) for row in rows.to_pylist()]
+    assert told == [("other", False, pytest.approx(lost), None), ("top", True, pytest.approx(lost), pytest.approx(lost - lost_control))]
+
+
 def test_the_floor_of_approximate_searches(tmp_path):
     settings = SETTINGS.model_copy(update={"seed_overlap": 0.5})
     here, found, _ = look(tmp_path, settings=settings, search={"index": "ivf", "recall": 0.75})
@@ -341,12 +394,13 @@ def test_the_report(tmp_path):
     assert staleness_section(here.storage, lone, lone.selection()) is None
 
 
-def test_no_event_without_an_api(tmp_path, monkeypatch):
+def test_no_event_is_owed_without_an_api_or_under_the_limit(tmp_path, monkeypatch):
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    _, found, now = look(tmp_path)
-    assert not emit_stale(now, "root", found.facts, 0.0)
+    here, found, now = look(tmp_path)
+    assert not owe_stale_event(here.storage, now, found.facts, 0.0)
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert not emit_stale(now, "root", found.facts, 1.0)  # not over the limit
+    assert not owe_stale_event(here.storage, now, found.facts, 1.0)
+    assert read_pointer(here.storage, "announcements/toy") is None
 
 
 def test_settings():

@@ -1,14 +1,20 @@
 import threading
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks.errors import StorageError
+from tasks.store.keys import bytes_checksum
+from tasks.store.manifest import Part, commit_part, part_name, read_part
 from tasks.store.output import Output
 from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.seal import seal, unseal
 from tasks.store.storage import open_storage
-from tasks.store.tables import read_array, read_table
+from tasks.store.tables import let_go, local_file, read_array, read_table
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -77,3 +83,110 @@ def test_a_root_that_cannot_be_made_is_named(tmp_path):
         open_storage(str(tmp_path / "file"))
     with pytest.raises(StorageError, match="unknown scheme"):
         open_storage("gopher://x")
+
+
+def test_pages_that_were_let_go_are_read_again(tmp_path):
+    storage = open_storage(str(tmp_path))
+    output = Output(storage, "data/x")
+    output.array("v.npy", np.arange(1 << 20, dtype=np.float32))
+    mapped = read_array(storage, output.files[0])
+    assert float(mapped.sum(dtype=np.float64)) == (2**20 - 1) * 2**19  # all pages are touched
+    before = resident()
+    let_go(mapped)
+    assert resident() <= before - 3_000_000 and mapped[-1] == 2**20 - 1  # of 4 MiB
+    let_go(np.ones(3))
+
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[2]) * 4096  # pages of files
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 2), (4, 0)])
+def test_an_array_that_is_filled_in_place_has_the_same_bytes(storage, shape):
+    values = np.arange(np.prod(shape), dtype=np.float16).reshape(shape)
+    whole, pieces = Output(storage, "data/whole"), Output(storage, "data/pieces")
+    whole.array("a.npy", values)
+    with pieces.filled_array("a.npy", shape, np.float16) as array:
+        for row in range(shape[0]):
+            array[row] = values[row]
+    assert [(file.name, file.bytes, file.checksum, file.rows) for file in pieces.files] == [
+        (file.name, file.bytes, file.checksum, file.rows) for file in whole.files
+    ]
+
+
+def committed(storage):
+    """A part of two files, and its folder."""
+    output = Output(storage, "data/one/k")
+    output.table("t.parquet", pa.table({"a": list(range(1000))}))
+    output.array("v.npy", np.arange(600, dtype=np.float32))
+    part = Part(stage="one", key="k", index="0", files=tuple(output.files))
+    commit_part(storage, part)
+    return part
+
+
+def overwrite(storage, name, data):
+    """Also in the copies that this machine keeps of objects."""
+    if not storage.is_local and storage.size(name):
+        (storage._cache / bytes_checksum(storage.read_bytes(name))).unlink(missing_ok=True)
+    storage.put_bytes(name, data)
+
+
+@pytest.mark.parametrize("which", ["t.parquet", "v.npy"])
+def test_a_flipped_byte_is_noticed_named_and_set_aside(storage, which):
+    record = committed(storage).file(which)
+    data = bytearray(storage.read_bytes(record.path))
+    data[len(data) // 2] ^= 1
+    overwrite(storage, record.path, bytes(data))
+    assert read_part(storage, "one", "k") is not None  # the size is right
+    with pytest.raises(StorageError, match=f"{record.path} was damaged"):
+        local_file(storage, record)
+    assert storage.read_bytes(f"damaged/{record.path}") == bytes(data)
+    assert read_part(storage, "one", "k") is None  # so the next run makes it again
+    committed(storage)
+    assert local_file(storage, record).stat().st_size == record.bytes
+
+
+def test_a_cut_file_is_missing_to_the_next_run(storage):
+    record = committed(storage).file("t.parquet")
+    overwrite(storage, record.path, storage.read_bytes(record.path)[:-7])
+    assert read_part(storage, "one", "k") is None
+    with pytest.raises(StorageError, match="was damaged"):
+        local_file(storage, record)
+
+
+def test_a_local_copy_that_went_bad_is_fetched_anew(s3_root):
+    storage = open_storage(s3_root)
+    record = committed(storage).file("v.npy")
+    copy = local_file(storage, record)
+    copy.write_bytes(b"x" * record.bytes)
+    assert read_array(storage, record).tolist() == list(range(600))
+
+
+@pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data.replace(b'"seconds": 0.0', b'"seconds": 0.5'), lambda _: b""])
+def test_a_manifest_that_was_changed_counts_for_nothing(storage, change):
+    committed(storage)
+    name = part_name("one", "k")
+    overwrite(storage, name, change(storage.read_bytes(name)))
+    assert read_part(storage, "one", "k") is None
+    assert storage.size(name) is None
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_any_changed_byte_of_a_sealed_record_is_noticed(place, change):
+    part = Part(stage="one", key="k", index="0", files=(), counters={"model_calls": 3}, seconds=1.25)
+    data = bytearray(seal(part.model_dump_json(indent=1).encode()))
+    assert Part.model_validate_json(unseal(bytes(data))) == part
+    data[place % len(data)] ^= change
+    try:
+        found = Part.model_validate_json(unseal(bytes(data)))
+    except ValueError:
+        return
+    assert found == part  # white space between the fields
+
+
+def test_a_damaged_pointer_is_named(storage):
+    update_pointer(storage, "p", lambda _: {"latest": 3})
+    assert read_pointer(storage, "p") == {"latest": 3}
+    overwrite(storage, "pointers/p.json", storage.read_bytes("pointers/p.json").replace(b"3", b"4"))
+    with pytest.raises(StorageError, match=r"pointers/p\.json is damaged"):
+        read_pointer(storage, "p")

@@ -19,7 +19,8 @@ def candidates(queries=20, each=12):
                 (f"q{query:03d}", relevance, at == 0, digest("q", query), digest("d", query, at), rank, 1 if at == each - 1 else None)
             )
     names = ["query_id", "relevance", "is_positive", "query_hash", "doc_hash", "dense_rank", "random_rank"]
-    return pa.table(list(map(list, zip(*rows, strict=True))), names=names)
+    table = pa.table(list(map(list, zip(*rows, strict=True))), names=names)
+    return table.append_column("planted", pa.array([False] * table.num_rows))
 
 
 def choose(table, **settings):
@@ -36,6 +37,18 @@ def test_what_is_sampled():
     assert len(set(place[made.labels == 0].tolist())) > 5
     assert np.bincount(made.rows // 12).tolist() == [5] * 20
     assert made.rows.tolist() == made.docs.tolist() == sorted(made.rows.tolist())
+
+
+def test_what_reads_as_a_planted_pair_is_not_sampled():
+    """q001 asks as q000 does. Its positive (row 12) and its candidate at rank 5 (row 16) read as pairs that q000 hides as probes."""
+    rows = candidates(queries=3).to_pylist()
+    rows[12] |= {"query_hash": rows[0]["query_hash"], "doc_hash": rows[1]["doc_hash"]}
+    rows[16] |= {"query_hash": rows[0]["query_hash"], "doc_hash": rows[2]["doc_hash"]}
+    for probe in (1, 2):
+        rows[probe] |= {"relevance": 1, "planted": True}
+    made = choose(pa.Table.from_pylist(rows), negatives=11, holdout=0.0)
+    # q000: its positive and ranks 4 … 11; q001 has no positive left; q002 as ever: row 24, and ranks 3 … 11
+    assert made.rows.tolist() == [0, *range(3, 11), 24, *range(26, 35)]
 
 
 def test_random_negatives_are_documents_of_other_queries():

@@ -114,6 +114,41 @@ def test_same_bytes_every_time_whatever_the_worker(storage, world, body, dtype, 
     assert first.meta["pairs"] + first.meta["holdout_pairs"] == 24 * 5
 
 
+@pytest.mark.parametrize("split", ["dev", "test", "calibration"])
+def test_labels_of_held_out_queries_change_no_byte(storage, body, split, tmp_path):
+    """Queries q1… are held out: with other labels, and with rows that are there only since they are labelled, the model is the same."""
+    docs = [(f"d{n:02d}", "", f"all about the {word}", None, None, n, input_hash("", f"{n}"), "") for n, word in enumerate(WORDS)]
+    documents = [write(storage, "documents", "d0000", "docs.parquet", docs, DOCS)]
+    held = []
+    for number, named in enumerate(("train", split)):
+        asked = [
+            (f"q{number}{n:02d}", f"where is {w}", [], w, named, None, n, input_hash("", f"q{number}{n}"), "") for n, w in enumerate(WORDS)
+        ]
+        held.append(write(storage, "queries", f"q000{number}", "queries.parquet", asked, QUERIES))
+
+    def rows(number, label, deep):
+        for n in range(len(WORDS)):
+            for d in range(len(WORDS)):
+                mine, rank = d == (n + label) % len(WORDS), (d - n) % len(WORDS) + 1
+                if rank <= 8 or (mine and deep):  # beyond rank 8 a document is a row only as it is labelled
+                    place = (f"q{number}{n:02d}", f"d{d:02d}", n, 0, d, 1 if mine else None, mine, False, None)
+                    yield (*place, input_hash("", f"q{number}{n}"), input_hash("", f"{d}"), rank if rank <= 8 else None, 0.5)
+
+    def trained(name, label):
+        tables = [
+            write(storage, f"candidates-{name}", f"q000{n}", "candidates.parquet", list(rows(n, shift, True)), candidates_schema(["dense"]))
+            for n, shift in ((0, 0), (1, label))
+        ]
+        (job,) = jobs(storage, tables, held, documents, settings(body, random_negatives=2, epochs=1), ["dense"])
+        done = run_job(storage.root, STAGE, job, lambda _: None)
+        return [(file.name, file.checksum) for file in done.files], done.meta
+
+    first = trained("first", 0)
+    assert trained("others", 3) == first
+    assert trained("deep", 10) == first  # twelve rows more
+    assert first[1]["positives"] + first[1]["holdout_pairs"] >= 12
+
+
 def test_the_model_loads_and_has_learnt(storage, world, body):
     from sentence_transformers import CrossEncoder as Plain
 

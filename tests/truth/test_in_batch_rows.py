@@ -17,9 +17,10 @@ from tasks.models.order import passes, training_order
 from tasks.models.samples import shuffled
 from tasks.models.train_settings import TrainSettings
 from tasks.schema import ROWS, scored
-from tasks.truth.in_batch import batches, by_truth, in_batch
+from tasks.truth.in_batch import batches, by_truth
 from tasks.truth.in_batch_rows import training_rows
 from tasks.truth.settings import EstimateSettings
+from tests.truth.shares import shares
 
 DATA = Path(os.environ.get("HARDMINE_DATA", "/nowhere")) / "banking77-thin"
 
@@ -82,7 +83,7 @@ def test_a_last_row_joins_the_batch_before():
     table = pa.table({"query_id": list("abcde"), "positive_id": list("ABCDE")})
     made = batches(table, 2, shuffled(passes(np.zeros(5, np.int64), np.zeros(5, np.int64), 1), 2, 0))
     assert np.diff(made.starts).tolist() == [2, 3]
-    assert in_batch(made, lambda query, doc: np.zeros(len(doc))).pairs == 8
+    assert shares(made, lambda query, doc: np.zeros(len(doc))).pairs == 8
 
 
 def test_unknown_pairs_are_left_out():
@@ -91,7 +92,7 @@ def test_unknown_pairs_are_left_out():
     truth = pa.table({"query_id": ["a"], "doc_id": ["B"]})
     unknown = pa.table({"query_id": ["c", "c", "a"], "doc_id": ["A", "B", "B"]})  # what is relevant is known
     made = batches(table, 3)
-    found = in_batch(made, by_truth(made, truth, unknown))
+    found = shares(made, by_truth(made, truth, unknown))
     assert (found.pairs, found.pair_share.estimate, found.row_share.estimate) == (4, 0.25, 0.5)
 
 
@@ -119,7 +120,7 @@ def test_banking77_thin():
         rows = rows.append_column(name, column)
     table, found = training_rows(rows, queries(labelled["query_id"].to_pylist()), ("main",))
     made = batches(table, 48, shuffled(found, 48, settings.batch_seed))
-    shares = in_batch(made, by_truth(made, pairs(read("exhaustive.tsv.gz", gzip.open), "query_id", "doc_id")))
-    assert shares.pair_share.estimate == pytest.approx(0.013, abs=0.0015)
-    assert shares.row_share.estimate == pytest.approx(0.45, abs=0.03)
-    assert 0.45 - 0.04 < shares.row_share.low < shares.row_share.estimate < shares.row_share.high < 0.45 + 0.05
+    both = shares(made, by_truth(made, pairs(read("exhaustive.tsv.gz", gzip.open), "query_id", "doc_id")))
+    assert both.pair_share.estimate == pytest.approx(0.013, abs=0.0015)
+    assert both.row_share.estimate == pytest.approx(0.45, abs=0.03)
+    assert 0.45 - 0.04 < both.row_share.low < both.row_share.estimate < both.row_share.high < 0.45 + 0.05

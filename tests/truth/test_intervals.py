@@ -5,19 +5,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import InputError
-from tasks.truth.intervals import (
+from tasks.intervals import (
     bootstrap,
     by_cluster,
     clusters,
     codes,
     mixed_size,
-    one_draw,
     proportion,
     resampled,
     variance,
     wilson_ends,
 )
-from tasks.truth.quantiles import student_quantile
+from tasks.quantiles import student_quantile
 
 
 def test_wilson_one_of_ten():
@@ -67,23 +66,12 @@ def test_refusals():
         proportion([0], [0])
     with pytest.raises(InputError, match="between 0"):
         proportion([2], [1])
-    with pytest.raises(InputError, match="2 draws"):
-        one_draw(pa.array(["a", "b", "a"]), [True, False, False])
-    with pytest.raises(InputError, match="no draws"):
-        one_draw(pa.array([], pa.string()), [])
     with pytest.raises(InputError, match="all denominators"):
         bootstrap([0.0], [0.0])
     with pytest.raises(InputError, match="NULL"):
         codes(pa.array(["a", None]))
     with pytest.raises(InputError, match="cluster ids"):
         by_cluster([1.0, 2.0], np.array([0]))
-
-
-def test_one_draw_a_query():
-    # 2 of 10: z = 1.959964, z² = 3.841459; centre (0.2 + 0.1920729)/1.3841459 = 0.2832597; half = 1.959964·√(0.016 + 0.00960365)/1.3841459
-    found = one_draw(pa.array([f"q{number}" for number in range(10)]), [True, True, *[False] * 8])
-    assert (found.estimate, found.method) == (0.2, "wilson")
-    assert (found.low, found.high) == pytest.approx((0.0566822, 0.5098372), abs=1e-5)
 
 
 def test_bootstrap_of_equal_clusters_is_certain():

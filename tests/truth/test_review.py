@@ -29,6 +29,7 @@ def test_design_estimate_weighs_by_inclusion():
     assert found.design.estimate == pytest.approx(0.2)
     assert (found.emitted, found.reviewed, found.relevant, found.unsure) == (50, 6, 2, 0)
     assert found.none_relevant == found.all_relevant == found.assisted
+    assert found.design_none_relevant == found.design_all_relevant == found.design
     assert found.bounds == (found.assisted.low, found.assisted.high)
 
 
@@ -90,6 +91,9 @@ def test_unsure_gives_bounds():
     assert found.all_relevant.estimate == pytest.approx(0.4, abs=0.02)
     assert (found.reviewed, found.unsure, found.design.n) == (20, 4, 16)
     assert found.bounds == (found.none_relevant.low, found.all_relevant.high)
+    assert found.design_none_relevant.estimate == pytest.approx(0.2) and found.design_all_relevant.estimate == pytest.approx(0.4)
+    assert found.design_bounds == (found.design_none_relevant.low, found.design_all_relevant.high)
+    assert found.design_bounds[0] < found.design.low and found.design.high < found.design_bounds[1]
 
 
 def test_unanswered_rows_shrink_their_stratum():

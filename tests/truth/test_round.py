@@ -8,10 +8,11 @@ from rich.console import Console
 
 from flows.again import select_again
 from flows.compare import CompareRequest, compare
+from flows.measuring import round_truth
 from flows.mine import mine_round
 from flows.rates import shown, zero_notes
 from flows.report import gather, report
-from flows.report_names import compared
+from flows.report_names import compare_judged, compared
 from flows.review import import_labels
 from flows.review_sample import export_sample
 from flows.settings import MineSettings
@@ -76,6 +77,10 @@ def test_suspect_zeros_are_told_everywhere(round_):
     assert ask(setting, query) == [(total, total, True)]  # once, though two selections were measured
     record = find_round(setting.storage, result.round)
     data = gather(setting.storage, record, record.selection(), comparison(setting, record), False)
+    # a teacher of seeded weights tells nothing: the run's summary warns of it, and so does the report
+    (warned,) = (one for one in result.notes if "the teacher cannot tell" in one)
+    assert "do not trust its scores" in " ".join(printed(print_result, result).split())
+    assert [one.casefold() for one in data.warnings] == [f"{warned}.".casefold()]
     assert data.zero_count == total and len(data.zeros) == min(total, 6)
     assert data.zeros[0].negative.doc_id.endswith("-2") and data.zeros[0].note
 
@@ -200,6 +205,13 @@ def test_a_truth_measures_and_does_nothing_else(round_, tmp_path):
     assert (found["judged"][0], found["judged"][3]) == (pytest.approx(sum(counted) / len(counted)), len(counted))
     assert found["judged"][4] == "counted: every relevant document is judged, explicit zeros as not relevant"
     assert found["in_batch_rows"][4] == "other rows' positives, by the judgements"
+    # the report goes by them unless others are given: leak as it was counted, among the queries that they judge
+    compared_ = compare_judged(setting, again, CompareRequest(recipes=["skip-n"], truncate=True, sweep_queries=0))
+    (own,) = compared_.outcomes
+    assert (own.metrics.leak.total.value, own.metrics.judged.queries) == (pytest.approx(found["judged"][0]), 20)
+    assert (own.metrics.leak.total.low, own.metrics.leak.total.high) == pytest.approx(tuple(found["judged"][1:3]))
+    other = again.model_copy(update={"settings": {**again.settings, "truth": {**again.settings["truth"], "judged": "trusted_zeros"}}})
+    assert round_truth(setting.storage, other.settings) is None  # what is not listed is unknown: no truth to compare by
     truth.unlink()  # what was read is kept: the round is measured by it again
     assert stored_table(setting.storage, again).measuring.truth.file("queries.parquet").rows == 20
 

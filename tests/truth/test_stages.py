@@ -122,6 +122,18 @@ def test_queries_without_a_positive_do_not_count():
     assert (found.positives, len(found.score)) == (1, 4)
 
 
+def test_what_reads_as_a_planted_pair_does_not_calibrate():
+    """q001 asks as q000 does, and one of its three unlabelled documents reads as what q000 hides: 1 + 1 labelled and 3 + 2 others stay."""
+    mined, pairs, queries = world(
+        [[(1, 1.0, "positive"), (3, 0.0, "unlabelled"), (1, 0.5, "planted")], [(1, 1.0, "positive"), (3, 0.0, "unlabelled")]]
+    )
+    rows, planted = mined.to_pylist(), 4
+    assert rows[planted]["planted"]
+    rows[6] |= {name: rows[planted][name] for name in ("query_hash", "doc_hash")}
+    found = labelled_pairs(tabled(rows, mined.schema), pairs, untrained(queries, "all", 5), SOURCES, 50, 1000)
+    assert (found.positives, len(found.score)) == (2, 7)
+
+
 def test_drawn_candidates_stand_for_all():
     """1 positive and 9 unlabelled ones in three queries; 3 are drawn and weigh 3 each."""
     mined, pairs, queries = world([[(1, 1.0, "positive"), (3, 0.0, "unlabelled")]] * 3)
@@ -290,8 +302,11 @@ def test_survival_and_the_teacher_alone(tmp_path):
         "planted_survival", "planted_survival_weighted", "calibrated_teacher",
     }  # fmt: skip
     assert {(row["slice"], row["value_of_slice"]) for row in found.rows if row["estimator"] == "planted_survival"} == {
-        ("all", ""), ("length", "up to 3 words"), ("language", "en"), ("positives", "1"), ("difficulty", "rank 1"),
+        ("all", ""), ("length", "up to 3 words"), ("language", "en"), ("positives", "2–4"), ("difficulty", "rank 1"),
+        ("rank × score", "rank ≤ 2, score 0.5–0.8 + rank 2–5, score 0.5–0.8"),
     }  # fmt: skip
+    # p and the planted one: two positives, as in the slices of yield, and of the measures of ranking
+    assert ("positives", "2–4") in {(row["slice"], row["value_of_slice"]) for row in found.tables["slices"].to_pylist()}
     assert found.meta["estimates"]["planted_survival"] == [survival[name] for name in ("rate", "low", "high", "pairs", "note")]
     assert (found.meta["yield"], found.meta["negatives"]) == (1.0, 4)
     assert found.meta["hardness"] == pytest.approx((0.9 + 0.7 + 0.9 + 0.8) / 4)
@@ -310,6 +325,13 @@ def test_survival_weighted_to_the_unlabelled(tmp_path):
     weighted = found.rate("planted_survival_weighted")
     assert weighted["rate"] == pytest.approx(0.96) and (weighted["pairs"], weighted["queries"]) == (20, 20)
     assert "64% of their weight lies where nothing is planted" in weighted["note"]
+    strata = [row for row in found.rows if row["slice"] == "rank × score"]
+    told = {row["value_of_slice"]: (row["estimator"], row["rate"], row["pairs"], row["queries"], row["small"]) for row in strata}
+    assert told == {
+        "rank ≤ 2, score 0.5–0.8 + rank 2–5, score 0.5–0.8": ("planted_survival", 1.0, 10, 10, True),
+        "rank 20–50, score 0.5–0.8": ("planted_survival", 0.0, 10, 10, True),
+    }
+    assert "96% of the likely relevant unlabelled candidates lie here" in strata[0]["note"] and strata[0]["low"] < 1
     # judged: d3 of the last ten is relevant, that is 0.5 a query; 0.96 × 0.5 ÷ 2
     truth = world.qrels(*[(f"q{number:02d}", "d3" if number > 10 else "p", 1) for number in range(1, 21)])
     leak = world.measure(settings={"judged": "exhaustive"}, truth=truth).rate("planted")
@@ -329,7 +351,7 @@ def test_a_truth_gives_counts(tmp_path):
     # (q2, d2) is an explicit zero: if zeros are not trusted it is unknown, and 1 of 3 is relevant
     unsure = world.measure(settings={"judged": "exhaustive"}, truth=truth)
     assert (unsure.rate("judged")["rate"], unsure.rate("judged")["pairs"]) == (pytest.approx(1 / 3), 3)
-    assert "explicit zeros are unknown" in unsure.rate("judged")["note"]
+    assert "explicit zeros are unknown; 1 of 4 negatives are not judged" in unsure.rate("judged")["note"]
     leak = found.rate("planted")
     assert leak["rate"] == 0.25 and leak["note"] == "survival × 1.00 unlabelled relevant a query (judged) ÷ 2.00 emitted"
     assert [found.rate(name, "batch_size", "2")["rate"] for name in ("in_batch_pairs", "in_batch_rows")] == [0.5, 0.5]
@@ -337,6 +359,38 @@ def test_a_truth_gives_counts(tmp_path):
     # grades of 2 or more: (q2, d3) alone, no negative; 0.5 × ½ ÷ 2
     strict = world.measure(settings={"judged": "exhaustive", "min_grade": 2}, truth=truth)
     assert (strict.rate("judged")["rate"], strict.rate("planted")["rate"]) == (0.0, 0.125)
+
+
+def test_trusted_zeros_leave_bounds(tmp_path):
+    """Judged: (q1, d1) relevant, (q2, d2) not: 1 of 2. The other two negatives may be either: the ends lie outside of 1/4 and 3/4."""
+    world = World(tmp_path)
+    truth = world.qrels(("q1", "d1", 1), ("q2", "d2", 0))
+    row = world.measure(settings={"judged": "trusted_zeros"}, truth=truth).rate("judged")
+    assert (row["rate"], row["pairs"], row["queries"]) == (0.5, 2, 2) and row["low"] < 1 / 4 and row["high"] > 3 / 4
+    assert row["note"].endswith("; 2 of 4 negatives are not judged: the ends hold whatever they are")
+    # the same, where what is not listed is not relevant: 1 of 4, and nothing is left open
+    both = world.measure(settings={"judged": "both"}, truth=truth).rate("judged")
+    assert (both["rate"], both["pairs"]) == (0.25, 4) and "not judged" not in both["note"]
+
+
+def test_the_leak_by_a_review_is_within_the_teachers_reach(tmp_path):
+    """Twenty queries, all negatives reviewed: d1 is relevant, d2 and d3 are not. d4 is out of the teacher's reach and has no score.
+
+    By the calibration d1 alone is relevant: 1.00 a query; nothing is said of d4, of which half would be by the share of all reviewed.
+    Planted in reach: d2 of the first ten, all emitted. 1.0 × 1.00 ÷ 2 = 0.5. Planted d4 of the others, not emitted: in survival alone.
+    """
+    world = World(tmp_path, hidden=["d2"] * 10 + ["d4"] * 10, change={"d4": dict.fromkeys(("teacher_logit", "teacher_sigmoid"))})
+    names = [f"q{number:02d}" for number in range(1, 21)]
+    answers = [(name, "d1", "relevant") for name in names] + [(name, "d3" if at < 10 else "d2", "not") for at, name in enumerate(names)]
+    settings = {"depth": 4, "review": {"calibration": "isotonic"}}
+    found = world.measure(settings=settings, reviews=[Review(reviewed(*answers))])
+    assert found.rate("planted_survival")["rate"] == 0.5
+    leak = found.rate("planted")
+    assert leak["rate"] == pytest.approx(0.5) and (leak["pairs"], leak["queries"]) == (10, 10)
+    assert leak["note"] == (
+        "survival × 1.00 unlabelled relevant a query (by the review's calibration) ÷ 2.00 emitted; all three of pairs with the teacher's "
+        "score alone; what the calibration may be off by is not in the interval"
+    )
 
 
 def test_only_judged_queries_count(tmp_path):
@@ -407,11 +461,18 @@ def test_a_census_is_exact(tmp_path):
 def test_unsure_gives_bounds(tmp_path):
     """Sure: 1 of 2; the unsure one may be either: the ends lie outside of 1/3 and 2/3."""
     world = World(tmp_path)
-    labels = reviewed(("q1", "d1", "relevant"), ("q1", "d3", "unsure"), ("q2", "d1", "not"), ("q2", "d2", None), inclusion=0.5)
-    found = world.measure(reviews=[Review(labels)])
+    pairs = (("q1", "d1", "relevant"), ("q1", "d3", "unsure"), ("q2", "d1", "not"), ("q2", "d2", None))
+    found = world.measure(reviews=[Review(reviewed(*pairs, inclusion=0.5))])
     row = found.rate("review_design")
     assert row["rate"] == 0.5 and row["note"] == "1 of 3 reviewed are relevant; 1 unsure: the ends hold whatever they are"
-    assert found.rate("review")["low"] < 1 / 3 and found.rate("review")["high"] > 2 / 3
+    for name in ("review", "review_design"):
+        assert found.rate(name)["low"] < 1 / 3 and found.rate(name)["high"] > 2 / 3
+    # the ends of the labels alone hold those of three answers, with the unsure one as not relevant and as relevant
+    least, most = (
+        world.measure(reviews=[Review(reviewed(*((*pair[:2], told if pair[2] == "unsure" else pair[2]) for pair in pairs), inclusion=0.5))])
+        for told in ("not", "relevant")
+    )
+    assert row["low"] <= least.rate("review_design")["low"] < 1 / 3 and 2 / 3 < most.rate("review_design")["high"] <= row["high"]
 
 
 def test_a_review_of_other_recipes(tmp_path):
@@ -492,6 +553,21 @@ def test_in_batch_rates_by_slice(tmp_path):
     assert shares["en"]["note"].startswith("batches of 2; ")
 
 
+def test_promoted_pairs_are_no_judgements(tmp_path):
+    """(q1, d4) was promoted: a row of its own. In the one batch q1 meets d4, p2 and p1, p2, and q2 meets p1, d4: (q1, p1) is relevant.
+
+    The truth does not list (q1, d4): 1 of 6. By the round's own labels it is unknown: 1 of 5.
+    """
+    promoted = {"relevance": 1, "is_positive": True, "provenance": "promoted"}
+    world = World(tmp_path, hidden=("d2", "d2"), change={("q1", "d4"): promoted})
+    truth = world.qrels(("q1", "p1", 1), ("q2", "p2", 1))
+    given = {"judged": "both", "batch_sizes": (3,)}
+    listed = world.measure(settings=given, truth=truth).rate("in_batch_pairs", "batch_size", "3")
+    own = world.measure(settings=given).rate("in_batch_pairs", "batch_size", "3")
+    assert (listed["rate"], listed["pairs"]) == (pytest.approx(1 / 6), 6)
+    assert (own["rate"], own["pairs"]) == (0.2, 5)
+
+
 def test_unknown_zeros_are_in_no_batch_rate(tmp_path):
     """q2's positive is an explicit zero of q1: with zeros that are not trusted only (q2, p1) is left of two pairs."""
     world = World(tmp_path)
@@ -531,6 +607,15 @@ def test_the_most_suspicious_first(tmp_path):
     assert listed(found) == [(*pair, "calibrated") for pair in (("q1", "d1"), ("q2", "d1"), ("q2", "d2"), ("q1", "d3"))]
     assert found.tables["suspects"]["probability"].to_pylist() == pytest.approx([0.4, 0.4, 0.2, 0.1])
     assert listed(world.measure(settings={"suspects": 1})) == [("q1", "d1", "calibrated")]
+
+
+def test_suspects_are_of_training_files(tmp_path):
+    """q2 chooses: files hold none of its rows, unless its split is what was asked for."""
+    world = World(tmp_path)
+    asked = {"query_id": "q2", "text": "two words", "language": "en", "split": "Dev"}
+    world.queries[1] = world.part("queries", {"queries.parquet": tabled([asked], QUERIES)}, 1)
+    assert listed(world.measure()) == [("q1", "d1", "calibrated"), ("q1", "d3", "calibrated")]
+    assert len(listed(world.measure(settings={"split": "dev"}))) == 4
 
 
 def test_suspects_by_what_there_is(tmp_path):

@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 
 from tasks.errors import InputError, UsageError
-from tasks.truth.intervals import proportion
+from tasks.intervals import proportion
 from tasks.truth.settings import SurvivalSettings
-from tasks.truth.survival import leak_from_survival, survival, unlabelled_relevant
+from tasks.truth.survival import leak_from_survival, survival
 
 EDGES = SurvivalSettings(rank_edges=(10,), score_edges=(0.5,), min_planted=2)
 
@@ -23,7 +23,9 @@ def test_raw_survival_counts_the_retrieved():
     # 4 planted, one not retrieved: 1 of 3
     found = survival(planted([1, 2, 30, None], [0.9] * 4), np.array([True, False, False, False]), "top")
     assert found.raw.estimate == pytest.approx(1 / 3)
-    assert (found.weighted, found.strata, found.merged) == (None, (), ())
+    assert found.weighted is None
+    assert [(one.planted, one.emitted, one.target, one.queries) for one in found.strata] == [(3, 1, None, 3)]
+    assert found.strata[0].rate == found.raw  # three are too few for two strata
 
 
 def test_weighted_to_the_unlabelled():
@@ -38,6 +40,8 @@ def test_weighted_to_the_unlabelled():
         (("rank ≤ 10, score ≥ 0.5",), 4, 1, 0.25),
         (("rank > 10, score < 0.5",), 2, 2, 0.75),
     ]
+    assert [(one.rate.estimate, one.queries) for one in found.strata] == [(0.25, 4), (1.0, 2)]
+    assert all(one.rate.low < one.rate.high for one in found.strata)
     assert found.unplanted == 0
     assert found.weighted.low < 0.8125 < found.weighted.high
 
@@ -84,13 +88,6 @@ def test_a_zero_survival_keeps_an_upper_end():
     found = leak_from_survival(survived, middle, 5.0)
     # √((u·2)² + (u·2)²)/5
     assert (found.estimate, found.low, found.high) == (0, 0, pytest.approx(survived.high * 2 * 2**0.5 / 5))
-
-
-def test_unlabelled_relevant_a_query():
-    # 0.5 + 0.5, 0.2, and a query without a candidate: 1.2 ÷ 3
-    found = unlabelled_relevant(pa.chunked_array([["a", "a", "b"]]), np.array([0.5, 0.5, 0.2]), 3)
-    assert found.estimate == pytest.approx(0.4)
-    assert 0 <= found.low < 0.4 < found.high <= 1
 
 
 def test_refusals():

@@ -1,9 +1,5 @@
 """The pages of Prefect's UI, as a person uses them."""
 
-import json
-import time
-import urllib.request
-
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -17,26 +13,16 @@ class Pages:
         self.page = page
         self.address = address
 
-    def api(self, path, body=None):
-        """What the server says."""
-        data = json.dumps(body or {}).encode()
-        request = urllib.request.Request(f"{self.address}/api{path}", data=data, headers={"content-type": "application/json"})
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    def run_of(self, state, name, seconds=120):
-        """The newest run of a deployment once it is in a state."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            found = self.api("/flow_runs/filter", {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"})
-            if found and found[0]["state"]["name"] == state:
-                return found[0]
-            self.page.wait_for_timeout(500)
-        raise AssertionError(f"no run of {name} became {state}: {[(run['name'], run['state']) for run in found]}")
-
     def open(self, path, text):
         """Go to a page and wait until a text is on it."""
         self.page.goto(f"{self.address}{path}", wait_until="domcontentloaded")
+        self.page.get_by_text(text).first.wait_for(timeout=180_000)
+
+    def open_artifact(self, run, key, text):
+        """What a run has left, through the run's page as a person gets there."""
+        self.open(f"/runs/flow-run/{run}", "Completed")
+        self.page.locator(".p-tabs").get_by_text("Artifacts", exact=True).first.click()
+        self.page.get_by_role("link", name=key).first.click()
         self.page.get_by_text(text).first.wait_for(timeout=180_000)
 
     def open_form(self, name):

@@ -18,6 +18,8 @@ from tasks.errors import GateError
 from tasks.models.location import packaged
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
+from tasks.store.keys import file_checksum
+from tasks.store.seal import unseal
 from tasks.store.storage import open_storage
 from tests.e2e.conftest import round_settings, write_collection
 
@@ -34,6 +36,7 @@ class Silent:
     def start(self, stage, unit, total, done): ...
     def advance(self, stage, units): ...
     def finish(self, manifest, cached): ...
+    def say(self, text): ...
 
 
 @cache
@@ -96,7 +99,7 @@ def mined(tmp_path_factory, collection):
 
 
 def spoil(root, table):
-    """Turn the scores of a committed table round, and let its manifests know the new size."""
+    """Turn the scores of a committed table round, as if they had been written so: its manifests, without seals, tell of the new files."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -105,14 +108,13 @@ def spoil(root, table):
         rows = pq.read_table(root / file.path)
         at = rows.column_names.index("dense_score")
         pq.write_table(rows.set_column(at, rows.schema.field(at), pc.negate(rows["dense_score"])), root / file.path)
-        size = (root / file.path).stat().st_size
+        changed = {"bytes": (root / file.path).stat().st_size, "checksum": file_checksum(root / file.path)}
         for manifest in (root / "manifests/scored").rglob("*.json"):
-            text = manifest.read_text()
-            content = json.loads(text)
+            content = json.loads(unseal(manifest.read_bytes()))
             for one in [content, *content.get("parts", [])]:
                 for entry in one.get("files", []):
                     if entry["path"] == file.path:
-                        entry["bytes"] = size
+                        entry.update(changed)
             manifest.write_text(json.dumps(content))
 
 

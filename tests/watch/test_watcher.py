@@ -18,7 +18,7 @@ from flows.watch import Watcher
 from tasks.audit.latest import read_latest
 from tasks.errors import UsageError
 from tasks.store.storage import open_storage
-from tasks.watch.lease import Lease
+from tasks.watch.alone import only_watcher
 from tasks.watch.places import open_place
 from tasks.watch.settings import WatchSettings
 from tests.e2e.conftest import ROOT
@@ -135,7 +135,7 @@ def test_from_an_empty_folder_to_ctrl_c(tmp_path, root, collection):
     err = watcher.err.read_text()
     assert "stopped" in err
     assert "Traceback" not in err
-    assert json.loads((root / "leases/watch/small.json").read_text())["until"] == 0
+    assert not (root / "leases/watch/small.json").exists()
 
 
 def cut(folder):
@@ -194,7 +194,7 @@ def test_by_step_and_by_the_files_own_times(tmp_path, root, collection):
 
 
 def test_a_second_watcher_is_refused(tmp_path, root, collection):
-    with Lease(open_storage(str(root)), "small"), pytest.raises(UsageError, match="another watcher"):
+    with only_watcher(open_storage(str(root)), "small"), pytest.raises(UsageError, match="another watcher"):
         look_once(root, collection, open_place(str(tmp_path / "run"), str(root)))
 
 

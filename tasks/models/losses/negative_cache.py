@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sentence_transformers.base.losses.merged_forward import embed_columns
@@ -71,6 +72,19 @@ class NegativeCache:
         width = found["attention_mask"].shape[1]
         used = int(found["attention_mask"].bool().any(0).nonzero().max()) + 1 if bool(found["attention_mask"].any()) else width
         return {key: value[:, :used] if value.ndim > 1 and value.shape[1] == width else value for key, value in found.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All slots, as :meth:`of` takes them."""
+        kept = {"embeddings": self.embeddings, "codes": self.codes, "age": self.age, "features": self.features}
+        return {**kept, "types": {key: str(kind).removeprefix("torch.") for key, kind in self._types.items()}}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> NegativeCache:
+        """A cache from a :meth:`state`."""
+        made = cls(0, 0)
+        made.embeddings, made.codes, made.age, made.features = (state[name] for name in ("embeddings", "codes", "age", "features"))
+        made._types = {key: getattr(torch, name) for key, name in state["types"].items()}
+        return made
 
     def _store(self, slots: Tensor, features: dict[str, Tensor]) -> None:
         """Integers are kept as int32; wider texts than any before widen all, filled up with zeros."""
@@ -184,14 +198,15 @@ class NegativeCacheLoss(EmbeddingLoss):
     """:func:`draw` over the documents of earlier steps; a batch's documents enter the cache after their step.
 
     Known and suspected relevant documents of a query are never its negatives. ``statistics`` holds the last step's
-    cross_entropy, staleness (with dropout its noise is in there too) and filled slots.
-    The cache is not part of a checkpoint: after a resumption it fills again.
+    cross_entropy, staleness (with dropout its noise is in there too) and filled slots; :meth:`said` gives the trainer's log their means.
+    The cache and the generator are part of a training's checkpoints: after a resumption all goes on as if it had not been stopped.
     """
 
     def __init__(self, model: nn.Module, settings: NegativeCacheSettings, rows: Rows) -> None:
         super().__init__(model, settings, rows)
         self.cache: NegativeCache | None = None
         self.statistics: dict[str, float] = {}
+        self._drawn: list[dict[str, float]] = []
         self._generator = torch.Generator().manual_seed(settings.seed)
 
     def forward(self, sentence_features: Features, labels: Tensor) -> Tensor:
@@ -220,7 +235,33 @@ class NegativeCacheLoss(EmbeddingLoss):
             new = {key: value[present] for key, value in together.items()}
             self.cache.update(made.slots, made.fresh, new, torch.cat(list(embeddings[1:]))[present], codes[present])
         self.statistics = {"cross_entropy": float(made.cross_entropy), "staleness": float(made.staleness), "filled": len(self.cache)}
+        if len(made.slots):
+            self._drawn.append(self.statistics)
         return made.loss
+
+    def state(self) -> dict[str, Any]:
+        """What a training goes on from."""
+        cache = None if self.cache is None else self.cache.state()
+        return {"cache": cache, "generator": self._generator.get_state(), "drawn": self._drawn}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.cache = None if state["cache"] is None else NegativeCache.of(state["cache"])
+        self._generator.set_state(state["generator"].cpu())
+        self._drawn = list(state["drawn"])
+
+    def said(self) -> dict[str, float]:
+        """Means of cross_entropy and staleness over the steps since the last call that drew from the cache, and the slots filled now.
+
+        Returns:
+            ``cache_cross_entropy``, ``cache_staleness`` (‖old − new‖² / ‖new‖² of the drawn documents), ``cache_filled``; empty if no step
+            drew.
+        """
+        drawn, self._drawn = self._drawn, []
+        if not drawn:
+            return {}
+        means = {f"cache_{name}": sum(each[name] for each in drawn) / len(drawn) for name in ("cross_entropy", "staleness")}
+        return {**means, "cache_filled": drawn[-1]["filled"]}
 
 
 def _together(columns: list[dict[str, Tensor]], rows: int) -> dict[str, Tensor]:

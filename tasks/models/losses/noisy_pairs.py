@@ -6,6 +6,7 @@ Source: NPC, Zhang et al., arXiv 2311.03798 [P]. It finds wrong positives, not w
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,6 +102,15 @@ class NoisyPairCorrectorLoss(EmbeddingLoss):
     def step(self) -> None:
         """Move the average towards the model."""
         move_average(self.average, getattr(self.model, "module", self.model), self.settings.momentum)
+
+    def state(self) -> dict[str, Any]:
+        """What a training goes on from: the average, and which pairs are clean."""
+        return {"average": self.average.state_dict(), "clean": self.clean}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state`."""
+        self.average.load_state_dict(state["average"])
+        self.clean = state["clean"].to(self.clean.device)
 
     def forward(self, sentence_features: Features, labels: Tensor) -> Tensor:
         """The loss of a batch: both models embed it."""

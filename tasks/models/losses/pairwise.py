@@ -74,8 +74,8 @@ def lexical_margin(
     """Mean of relu(margin − lexical_weight · (bm25⁺ − bm25⁻) − (s⁺ − s⁻)) over the pairs with both BM25 scores: a scalar.
 
     The surer BM25 is of the pair, the smaller the margin that the retriever must keep. Source: RANCE [V].
-    All arguments are broadcast against each other, as (b, 1) against (b, c); NaN: BM25 did not score the document
-    (give 0 for documents that share no term with the query).
+    All arguments are broadcast against each other, as (b, 1) against (b, c). NaN: the score is not known, as BM25 did not retrieve the
+    document (deeper, or it shares no term with the query); such a pair takes no part.
     """
     lexical = (lexical_positive - lexical_negative).detach()
     valid = lexical.isfinite()

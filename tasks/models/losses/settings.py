@@ -153,7 +153,11 @@ class LiveRetrievalSettings(LossSettings):
 
 
 class LexicalMarginSettings(LossSettings):
-    """relu(margin − lexical_weight · (bm25⁺ − bm25⁻) − (s⁺ − s⁻)). Source: RANCE [V]."""
+    """relu(margin − lexical_weight · (bm25⁺ − bm25⁻) − (s⁺ − s⁻)). Source: RANCE [V].
+
+    A pair of which BM25 did not retrieve both documents takes no part; the training's facts count them (``pairs_without_bm25``). Mine deep
+    with the source bm25.
+    """
 
     kind: Literal["lexical_margin"] = "lexical_margin"
     similarity: Similarity = Field("dot", description="How query and document are compared.")

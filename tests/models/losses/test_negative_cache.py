@@ -188,6 +188,8 @@ def test_module_over_two_steps():
     assert loss.statistics["cross_entropy"] == pytest.approx(np.mean(entropy), rel=1e-4)
     assert loss.statistics["filled"] == 20
     assert loss.statistics["staleness"] > 0
+    assert loss.said() == {f"cache_{name}": value for name, value in loss.statistics.items()}  # the first step drew nothing
+    assert loss.said() == {}
     assert any(gradient.abs().sum() > 0 for gradient in gradients(model, second))
     assert not torch.equal(before[1], model.linear.weight)
 

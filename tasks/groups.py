@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
@@ -96,6 +97,19 @@ def pairs_with_positives(groups: Groups, rows: Ints) -> Iterator[tuple[Ints, Int
         number = np.arange(start, min(start + _BLOCK_PAIRS, total), dtype=np.int64)
         which = np.searchsorted(ends, number, side="right")
         yield rows[which], positives[last[which] - (ends[which] - number)]
+
+
+def floats(column: pa.ChunkedArray | pa.Array) -> NDArray[np.float32]:
+    """float32 with NaN for NULL."""
+    chunked = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+    values: NDArray[np.float32] = chunked.to_numpy().astype(np.float32)
+    return values
+
+
+def positive_columns(groups: Groups, name: str, column: pa.ChunkedArray | pa.Array) -> dict[str, pa.Array]:
+    """``positive_<name>_min``, ``_mean`` and ``_max``: :func:`statistics` of a score column; NULL where there is none."""
+    found = statistics(groups, floats(column))
+    return {f"positive_{name}_{statistic}": pa.array(values, mask=np.isnan(values)) for statistic, values in found.items()}
 
 
 def codes(*columns: NDArray[Any]) -> list[Ints]:

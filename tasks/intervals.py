@@ -1,9 +1,8 @@
 """Intervals for rates whose pairs are correlated: queries, or groups of queries, are the independent units.
 
 Two kinds. :func:`proportion` is for shares of pairs; its ends are those of Wilson's interval at an effective number of pairs, so that few
-or no leaks do not give [0, 0]. :func:`bootstrap` resamples clusters and is for ratios that are no share (relevant documents a query).
-Simulated on 20–460 queries of 1–5 pairs, intra-query correlation 0–0.5, rates 0.5–68 %: the percentile bootstrap covers 20–95 % of rates
-under 2 %, :func:`proportion` 91–99 %; above 10 % with 60 queries or more both cover 91–97 %.
+or no leaks do not give [0, 0]. :func:`bootstrap` resamples clusters and is for ratios that are no share. How often each covers is in
+docs/decisions/0016-intervals.md.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from pydantic import Field
 
 from tasks.bootstrap import resampled as resampled
 from tasks.errors import InputError
+from tasks.quantiles import student_quantile
 from tasks.settings import Settings
-from tasks.truth.quantiles import normal_quantile, student_quantile
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -114,24 +113,6 @@ def proportion(numerators: ArrayLike, denominators: ArrayLike, clusters: Codes |
     size = mixed_size(effective_size(share, spread), max(assumed, 1.0), evidence, PRIOR_WEIGHT)
     low, high = wilson_ends(share, size, student_quantile(0.5 + level / 2, max(len(top) - 1, 1)))
     return Interval(estimate=share, low=low, high=high, level=level, method="wilson over clusters", n_clusters=len(top), n=round(total))
-
-
-def one_draw(query_ids: ArrayLike | pa.Array | pa.ChunkedArray, outcomes: ArrayLike, level: float = 0.95) -> Interval:
-    """Wilson's interval for one independent draw a query.
-
-    Raises:
-        InputError: no draw, or a query with two: its pairs are correlated.
-    """
-    drawn = np.asarray(outcomes, dtype=bool)
-    queries = codes(query_ids)
-    if not len(drawn):
-        raise InputError("there are no draws", "draw at least one pair")
-    most = int(np.bincount(queries).max())
-    if most > 1:
-        raise InputError(f"a query has {most} draws: they are not independent", "draw one pair a query, or use proportion()")
-    share = float(drawn.mean())
-    low, high = wilson_ends(share, len(drawn), normal_quantile(0.5 + level / 2))
-    return Interval(estimate=share, low=low, high=high, level=level, method="wilson", n_clusters=len(drawn), n=len(drawn))
 
 
 def bootstrap(

@@ -1,0 +1,1 @@
+"""Keeping a root sound and small: what is damaged, and what nothing needs."""

@@ -1,0 +1,142 @@
+"""Clear a root: remove what no published round, pin or running job needs, the oldest first.
+
+Kept is whatever can be reached from the rounds, checkpoints, reviews, promotions and pins. Stores of what models computed (vectors, pairs)
+count by the models that these name. Records go first, then the files behind them, and those only when no other run is at work: a run that
+has read a record finds its files, and one that begins later no longer sees the record.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from flows.keeping.retire import Retired, retire
+from tasks.audit.build import build_audit
+from tasks.audit.checkpoints import READINGS
+from tasks.store.lease import Holder, at_work, runs
+from tasks.store.reach import reachable
+from tasks.store.seen import SeenFile
+from tasks.store.storage import Storage
+
+DAY = 86_400.0
+_RECORDS = ("manifests/", "pointers/")
+_STORES = ("pointers/pairs/", "pointers/vectors/", "pointers/embed/")  # needed as far as a round names their model
+_COUNTS = f"pointers/{READINGS}"  # names models and needs nothing of theirs
+_LEASES = "leases/"
+_REPLACED = re.compile(rb'"markers":\s*\[[^\]]*\]')  # what a merged store replaced
+
+
+class Collected(BaseModel):
+    """What was removed, or would be. ``by_kind``: bytes by the first two parts of the names."""
+
+    applied: bool
+    files: int
+    bytes: int
+    by_kind: dict[str, int]
+    left: int
+    left_bytes: int
+    retired: tuple[Retired, ...] = ()
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may be removed.
+
+    Args:
+        older_than: seconds since a file was last written.
+        max_bytes: the oldest are removed until the root is no larger; none: all that is old enough.
+        keep_rounds: of each dataset only so many of the newest rounds stay published, besides pinned ones; none: all.
+    """
+
+    older_than: float = 7 * DAY
+    max_bytes: int | None = None
+    keep_rounds: int | None = None
+
+
+def collect(storage: Storage, limits: Limits, apply: bool = False) -> Collected:
+    """Find, and if ``apply`` remove, what nothing needs.
+
+    Raises:
+        Damaged: a record cannot be read, so that nobody knows what it needs.
+    """
+    with at_work(storage, "gc"):
+        files = {file.name: file for file in storage.walk() if not file.name.startswith(_LEASES)}
+        contents = {name: storage.read_bytes(name) for name in files if name.startswith(_RECORDS)}
+        retired = retire(storage, limits.keep_rounds, apply)
+        for one in retired:
+            contents.update(one.contents)
+        chosen = _chosen(files, _needed(files, contents), limits)
+        if apply:
+            chosen, others = _remove(storage, chosen)
+        else:
+            others = _others(storage)
+        if apply and retired:
+            build_audit(storage)
+    return _summed(files, chosen, apply, retired, others)
+
+
+def _remove(storage: Storage, chosen: set[str]) -> tuple[set[str], list[Holder]]:
+    """Records first; the files only if nobody can have read a record before it went.
+
+    Returns:
+        What was removed, and the runs that the rest waits for.
+    """
+    records = {name for name in chosen if name.startswith(_RECORDS)}
+    for name in sorted(records):
+        storage.remove(name)
+    others = _others(storage)
+    if others:
+        return records, others
+    for name in sorted(chosen - records):
+        storage.remove(name)
+    return chosen, []
+
+
+def _needed(files: dict[str, SeenFile], contents: dict[str, bytes]) -> set[str]:
+    """Names that can be reached; damaged files and scratch cannot."""
+    slim = {name: b"" if name.startswith(_COUNTS) else _REPLACED.sub(b"", content) for name, content in contents.items()}
+    return reachable(slim, files.keys(), roots=[name for name in slim if name.startswith("pointers/") and not name.startswith(_STORES)])
+
+
+def _chosen(files: dict[str, SeenFile], needed: set[str], limits: Limits) -> set[str]:
+    """What goes: of what is not needed, what is old enough, the oldest first."""
+    before = time.time() - limits.older_than
+    spare = sorted(
+        (file for name, file in files.items() if name not in needed and file.written < before), key=lambda file: (file.written, file.name)
+    )
+    if limits.max_bytes is None:
+        return {file.name for file in spare}
+    total, chosen = sum(file.size for file in files.values()), set()
+    for file in spare:
+        if total <= limits.max_bytes:
+            break
+        chosen.add(file.name)
+        total -= file.size
+    return chosen
+
+
+def _others(storage: Storage) -> list[Holder]:
+    return [one for one in runs(storage) if one.what != "gc"]
+
+
+def _summed(files: dict[str, SeenFile], chosen: set[str], applied: bool, retired: Iterable[Retired], others: Iterable[Holder]) -> Collected:
+    kinds: Counter[str] = Counter()
+    for name in chosen:
+        kinds["/".join(name.split("/")[:2])] += files[name].size
+    gone, total = sum(kinds.values()), sum(file.size for file in files.values())
+    return Collected(
+        applied=applied,
+        files=len(chosen),
+        bytes=gone,
+        by_kind=dict(kinds.most_common()),
+        left=len(files) - len(chosen),
+        left_bytes=total - gone,
+        retired=tuple(retired),
+        waits_for=tuple(f"{one.what}: {one}" for one in others),
+    )

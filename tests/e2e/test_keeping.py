@@ -1,0 +1,84 @@
+"""Clearing a root: what is published stays whole, what nothing needs goes."""
+
+import json
+import os
+import time
+
+from tasks.store.lease import at_work
+from tasks.store.storage import open_storage
+from tests.e2e.conftest import round_settings, shard_bytes
+
+
+def files(root):
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and "leases" not in path.parts}
+
+
+def age(root, days):
+    """Make all files look older."""
+    for path in root.rglob("*"):
+        if path.is_file():
+            when = path.stat().st_mtime - days * 86_400
+            os.utime(path, (when, when))
+
+
+def gc(hardmine, *options):
+    return hardmine.json("gc", *options)
+
+
+def test_what_is_published_stays_and_the_rest_goes_when_it_is_old(hardmine, collection):
+    one = hardmine.write("one.yaml", **round_settings(collection))
+    two = hardmine.write("two.yaml", **round_settings(collection, retrieve={"dense": {"top_k": 140}, "bm25": {"top_k": 20}}))
+    first, root = hardmine.json("mine", one), hardmine.folder / "mining"
+    published = files(root)
+    expected = {name: shard_bytes(folder) for name, folder in first["selections"][0]["shards"].items()}
+    hardmine.json("mine", two)
+    (root / "data/score/0123456789abcdef0123456789abcdef").mkdir(parents=True)
+    (root / "data/score/0123456789abcdef0123456789abcdef/pairs.parquet").write_bytes(b"of a run that was killed")
+
+    assert gc(hardmine, "--older-than", "1")["files"] == 0, "all is younger than a day"
+    age(root, 8)
+    before = files(root)
+    dry = gc(hardmine)
+    assert "data/score" in dry["by_kind"]
+    assert files(root) == before
+    done = gc(hardmine, "--apply")
+    assert (done["files"], done["bytes"], done["by_kind"]) == (dry["files"], dry["bytes"], dry["by_kind"])
+    assert len(files(root)) == len(before) - done["files"] == done["left"]
+    hardmine("verify")
+    for run in (one, two):
+        assert [stage["stage"] for stage in hardmine.json("mine", run)["stages"] if not stage["cached"]] == []
+
+    # one round stays, and a pinned one
+    hardmine("pin", "small/1")
+    assert gc(hardmine, "--keep-rounds", "1")["retired"] == []
+    hardmine("pin", "small/1", "--off")
+    age(root, 8)
+    retired = gc(hardmine, "--keep-rounds", "1", "--apply")
+    assert [(each["dataset"], each["rounds"]) for each in retired["retired"]] == [("small", [1])]
+    assert "small/2" in hardmine("rounds")[0]
+    assert "small/1" not in hardmine("rounds")[0]
+    hardmine("verify")
+    assert json.loads(hardmine("sql", "SELECT DISTINCT round FROM decisions", "--format", "json")[0]) == [{"round": 2}]
+    assert len(files(root) & published) < len(published)
+    again = hardmine.json("mine", one)
+    assert again["round"] == "small/3"
+    assert {name: shard_bytes(folder) for name, folder in again["selections"][0]["shards"].items()} == expected
+
+
+def test_the_oldest_go_until_the_root_is_small_enough_and_files_wait_for_runs(hardmine, collection):
+    hardmine.json("mine", hardmine.write(**round_settings(collection)))
+    root = hardmine.folder / "mining"
+    age(root, 8)
+    for days, name in ((30, "old"), (20, "newer")):
+        path = root / "data/score" / f"0123456789abcdef{days:016}" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(100_000))
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    total = sum(path.stat().st_size for path in root.rglob("*") if path.is_file() and "leases" not in path.parts)
+    with at_work(open_storage(str(root)), "mine"):
+        waiting = gc(hardmine, "--apply", "--max-gb", str((total - 50_000) / 1e9))
+        assert waiting["waits_for"][0].startswith("mine: process")
+        assert waiting["bytes"] == 0
+    gone = gc(hardmine, "--apply", "--max-gb", str((total - 50_000) / 1e9))
+    assert gone["waits_for"] == []
+    assert [path.name for path in root.glob("data/score/*/*")] == ["newer"]
