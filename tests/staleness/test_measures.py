@@ -118,7 +118,7 @@ def test_the_card_of_a_training():
     def facts(loss):
         training = TrainSettings(loss=loss).model_dump(mode="json")
         keyed = {"training": training, "base": "b", "dtype": "float32", "device": "cpu", "query_prompt": "", "document_prompt": ""}
-        keyed |= {"title_template": "{text}", "rounds": [{"round": "d/1", "recipe": "top", "selection_id": "s"}]}
+        keyed |= {"title_template": "{text}", "rounds": [{"round": "d/1", "recipe": "top", "selection_id": "s"}], "behind": []}
         told = {"steps": 1234, "samples": 1, "queries": 1, "negatives": 1, "random_negatives": 0, "known_positives": 0, "suspected": 0}
         return card_facts(card(keyed, {**told, "left_out": {}, "losses": []}))
 
