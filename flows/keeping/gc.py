@@ -27,7 +27,7 @@ DAY = 86_400.0
 _RECORDS = ("manifests/", "pointers/")
 _STORES = ("pointers/pairs/", "pointers/vectors/", "pointers/embed/")  # needed as far as a round names their model
 _COUNTS = f"pointers/{READINGS}"  # names models and needs nothing of theirs
-_LEASES = "leases/"
+_OWN = ("data/", "manifests/", "pointers/", "pairs/", "audit/", "judgements/", "promotions/", "damaged/", "tmp/")
 _REPLACED = re.compile(rb'"markers":\s*\[[^\]]*\]')  # what a merged store replaced
 
 
@@ -66,7 +66,7 @@ def collect(storage: Storage, limits: Limits, apply: bool = False) -> Collected:
         Damaged: a record cannot be read, so that nobody knows what it needs.
     """
     with at_work(storage, "gc"):
-        files = {file.name: file for file in storage.walk() if not file.name.startswith(_LEASES)}
+        files = {file.name: file for file in storage.walk() if file.name.startswith(_OWN)}  # what else lies there is not ours
         contents = {name: storage.read_bytes(name) for name in files if name.startswith(_RECORDS)}
         retired = retire(storage, limits.keep_rounds, apply)
         for one in retired:

@@ -23,7 +23,6 @@ _RECORDS = ("manifests/", "pointers/")
 _GIVEN = (
     "judgements/",
     "promotions/",
-    "reviewed/",
     "manifests/reviews/",
     "manifests/promotions/",
     "manifests/checkpoints/",

@@ -35,6 +35,8 @@ def test_what_is_published_stays_and_the_rest_goes_when_it_is_old(hardmine, coll
     (root / "data/score/0123456789abcdef0123456789abcdef").mkdir(parents=True)
     (root / "data/score/0123456789abcdef0123456789abcdef/pairs.parquet").write_bytes(b"of a run that was killed")
 
+    (root / "notes.txt").write_text("a person's own file")
+
     assert gc(hardmine, "--older-than", "1")["files"] == 0, "all is younger than a day"
     age(root, 8)
     before = files(root)
@@ -43,7 +45,8 @@ def test_what_is_published_stays_and_the_rest_goes_when_it_is_old(hardmine, coll
     assert files(root) == before
     done = gc(hardmine, "--apply")
     assert (done["files"], done["bytes"], done["by_kind"]) == (dry["files"], dry["bytes"], dry["by_kind"])
-    assert len(files(root)) == len(before) - done["files"] == done["left"]
+    assert len(files(root)) == len(before) - done["files"] == done["left"] + 1
+    assert (root / "notes.txt").exists()
     hardmine("verify")
     for run in (one, two):
         assert [stage["stage"] for stage in hardmine.json("mine", run)["stages"] if not stage["cached"]] == []
