@@ -83,14 +83,19 @@ def s3_server(tmp_path_factory):
     process.wait(20)
 
 
+def use_s3(monkeypatch, endpoint):
+    """Let the environment name an S3 server, and the credentials that the tests' servers take."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
 @pytest.fixture
 def s3_root(s3_server, monkeypatch):
     import s3fs
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    use_s3(monkeypatch, s3_server)
     bucket = f"test-{uuid.uuid4().hex[:8]}"
     for attempt in range(20):
         try:

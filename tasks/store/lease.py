@@ -151,9 +151,13 @@ def at_work(storage: Storage, what: str) -> Iterator[None]:
         StorageError: the store ignores conditional puts, and another run is at work: there, one at a time may write.
     """
     lease = Lease(storage, f"runs/{uuid.uuid4().hex}", what)
-    lease.take()  # its name is nobody else's
     try:
-        if not swaps(storage):
+        lease.take()  # its name is nobody else's
+        alone = not swaps(storage)
+    except StorageError:  # a root that cannot be written may still be read; who has to write is told then
+        alone = False
+    try:
+        if alone:
             lease.be_first(runs(storage))
         yield
     finally:

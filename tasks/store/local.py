@@ -120,7 +120,7 @@ class LocalStorage(Storage):
     def read_pointer(self, name: str) -> tuple[bytes | None, str]:
         try:
             data = (self._base / name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None, ""
         return data, bytes_checksum(data)
 
@@ -135,7 +135,11 @@ class LocalStorage(Storage):
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         lock = self._base / "leases" / f"{name.rpartition('/')[0]}.lock"  # one a folder: lock files stay
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with lock.open("a") as handle:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("a")
+        except OSError as error:
+            raise StorageError(f"cannot write {lock}: {error.strerror}", "free space or mend permissions, then run again") from error
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

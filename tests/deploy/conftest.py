@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from flows.cache_only import Quiet
 from flows.mine import mine_round
 from flows.settings import MineSettings
 from tasks.audit.records import read_round
@@ -13,20 +14,13 @@ from tasks.store.storage import open_storage
 from tests.e2e.conftest import round_settings, write_collection
 
 
-class Silent:
-    def start(self, stage, unit, total, done): ...
-    def advance(self, stage, units): ...
-    def finish(self, manifest, cached): ...
-    def say(self, text): ...
-
-
 @pytest.fixture(scope="session")
 def mined(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mined")
     collection = write_collection(folder / "beir")
     settings = MineSettings.model_validate(round_settings(collection, root=str(folder / "root"), formats=["triplet"]))
     storage = open_storage(settings.root)
-    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()))
+    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Quiet()))
     return folder, storage, settings, read_round(storage, "small")
 
 

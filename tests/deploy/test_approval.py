@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows.cache_only import Quiet
 from flows.deployed.approval import Discarded, decided, rate_of, without_suspects
 from flows.deployed.artifacts import artifact_key
 from flows.mine import mine_round
@@ -10,7 +11,7 @@ from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
-from tests.deploy.conftest import Silent, copied
+from tests.deploy.conftest import copied
 
 
 def test_the_estimate_that_is_believed_most_counts():
@@ -49,7 +50,7 @@ def answer(storage, settings, decision):
         assert selected.result.recipe == "top"
         return decided(decision, selected, again, 0.05, "about 9.0 % are relevant")
 
-    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()), approve)
+    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Quiet()), approve)
     return read_round(storage, "small")
 
 

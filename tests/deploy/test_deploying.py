@@ -21,6 +21,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from prefect.states import Cancelling, Completed, Pending, Running
 
+from flows.cache_only import Quiet
 from flows.deployed import later, mining
 from flows.deployed.automations import apply_automations, automations
 from flows.deployed.catalogue import DEPLOYABLES
@@ -39,7 +40,7 @@ from tasks.runner.runner import Context
 from tasks.runner.stage import Job
 from tasks.store.pointers import read_pointer
 from tasks.store.storage import open_storage
-from tests.deploy.conftest import Silent, copied
+from tests.deploy.conftest import copied
 from tests.runner.work import DOUBLE
 
 
@@ -225,7 +226,7 @@ def test_the_event_of_a_round_is_owed_until_a_server_has_taken_it(client, mined,
         assert sending() == []  # it is not published yet
         return selected
 
-    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Silent()), approve)  # and here the run dies
+    mine_round(settings, Context(storage, lambda: InlineExecutor(1), Quiet()), approve)  # and here the run dies
     record = read_round(storage, "small")
     assert owed() == {record.selection_id: {"trains": False}}
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):  # nobody answers there
@@ -247,7 +248,7 @@ def test_prefects_records_of_stages_lie_under_a_root_on_s3(client, s3_root):
     @flow(name="doubling", persist_result=False)
     def doubling():
         executor = InlineExecutor(1)
-        return double(Context(storage, lambda: executor, Silent()), [Job(index="p0", settings={"numbers": [4]})]).key
+        return double(Context(storage, lambda: executor, Quiet()), [Job(index="p0", settings={"numbers": [4]})]).key
 
     key = doubling()
     record = json.loads(storage.read_bytes(f"prefect/double_{key}"))

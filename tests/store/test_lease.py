@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tasks.errors import StorageError
 from tasks.store.lease import Holder, Lease, at_work, runs, turn
 from tasks.store.storage import open_storage
 
@@ -85,6 +86,16 @@ def test_a_turn_waits_and_says_so(tmp_path):
         assert waited
         assert json.loads(storage.read_bytes("leases/x.json"))["what"] == "second"
     assert [str(one) for one in told] == ["process 7 on elsewhere"]
+
+
+def test_a_root_that_cannot_be_written_can_be_read(tmp_path):
+    storage = open_storage(str(tmp_path))
+    storage.put_bytes("data/x", b"1")
+    (tmp_path / "leases").write_text("no folder can be made here")
+    with at_work(storage, "export"):
+        assert storage.read_bytes("data/x") == b"1"
+    with pytest.raises(StorageError, match=r"cannot write .*leases"):
+        Lease(storage, "x").take()
 
 
 def test_runs_at_work_are_seen(storage):

@@ -13,7 +13,7 @@ from flows.doctor import examine
 from tasks.errors import StorageError
 from tasks.store.lease import at_work, runs, swaps
 from tasks.store.storage import open_storage
-from tests.conftest import free_port
+from tests.conftest import free_port, use_s3
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,7 @@ def rclone(tmp_path_factory):
 
 @pytest.fixture
 def storage(rclone, monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", rclone)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    use_s3(monkeypatch, rclone)
     return open_storage("s3://bucket/root")
 
 

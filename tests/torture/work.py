@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from flows.cache_only import Quiet
 from flows.mine import mine_round
 from flows.review import import_labels
 from flows.review_sample import export_sample
@@ -20,23 +21,10 @@ from tasks.review.settings import ExportSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.lease import at_work
-from tasks.store.manifest import StageManifest
 from tasks.store.storage import open_storage
 from tasks.truth.settings import SamplingSettings
 
 SIZES = {"vocab_size": 30_522, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
-
-
-class Silent:
-    """Tells nobody how far it is."""
-
-    def start(self, stage: str, unit: str, total: int, done: int) -> None: ...
-
-    def advance(self, stage: str, units: int) -> None: ...
-
-    def finish(self, manifest: StageManifest, cached: bool) -> None: ...
-
-    def say(self, text: str) -> None: ...
 
 
 def make_models(folder: Path) -> None:
@@ -91,7 +79,7 @@ def work(folder: Path, root: Path, scratch: Path) -> dict[str, str]:
         Checksums of what a user takes away: training files of both rounds, the trained model, the review's labels.
     """
     storage = open_storage(str(root))
-    context = Context(storage, lambda: InlineExecutor(1), Silent())
+    context = Context(storage, lambda: InlineExecutor(1), Quiet())
     with at_work(storage, "work"):
         first = mine_round(settings(folder, root), context)
         record = find_round(storage, f"small/{first.number}")
