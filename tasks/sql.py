@@ -204,6 +204,8 @@ def _collect(reader: pa.RecordBatchReader, max_bytes: int) -> pa.Table:
 
 def _check(database: DuckDBPyConnection, sql: str) -> None:
     """Refuse all but one SELECT that calls only harmless functions."""
+    if words.acts(sql):  # the engine runs a part of some of them before it says what they are
+        raise words.refused_statement(sql, "")
     statements = database.extract_statements(sql)
     if len(statements) > 1 and statements[0].type == duckdb.StatementType.CREATE and not statements[0].query:
         raise UsageError("PIVOT needs its values here", "name them: PIVOT table ON column IN ('a', 'b') USING count(*)")

@@ -12,7 +12,8 @@ ONE_SELECT = "give one SELECT statement"
 _FILES = "a query sees the snapshot's own tables only (SHOW TABLES); to join other files, open the snapshot read-only with a DuckDB client"
 _WRITING = f"a snapshot is only read: {ONE_SELECT}"
 _MENDS = {
-    ("ATTACH", "DETACH", "COPY", "COPY_DATABASE", "EXPORT", "IMPORT"): f"{ONE_SELECT}; a result is written with --format and --out",
+    ("ATTACH", "DETACH", "IMPORT"): f"{ONE_SELECT}; to join other files, open the snapshot read-only with a DuckDB client",
+    ("COPY", "COPY_DATABASE", "EXPORT"): f"{ONE_SELECT}; a result is written with --format and --out",
     ("INSTALL", "LOAD", "UPDATE_EXTENSIONS"): f"{ONE_SELECT}; extensions are never loaded here",
     ("SET", "RESET", "PRAGMA", "USE"): f"{ONE_SELECT}; settings are fixed (DESCRIBE tells a table's columns)",
     ("EXPLAIN", "CALL", "PREPARE", "EXECUTE", "DEALLOCATE", "BEGIN", "COMMIT", "ROLLBACK", "CHECKPOINT", "VACUUM", "ANALYZE"): ONE_SELECT,
@@ -40,11 +41,27 @@ def refused_statement(sql: str, kind: str) -> UsageError:
         sql: its text.
         kind: what the engine calls it, such as COPY.
     """
-    found = _WORD.match(sql, _leading(sql))
-    word = found.group().upper() if found else kind
-    word = kind if word in ("WITH", "FROM", "SELECT", "FORCE") else word
+    word = first_word(sql) or kind
+    word = kind if word in ("WITH", "FROM", "SELECT") else word
     mend = next((mend for words, mend in _MENDS.items() if word in words or (kind in words and kind != "CALL")), _WRITING)
     return UsageError(f"{word} is not allowed", mend)
+
+
+def first_word(sql: str) -> str:
+    """What kind of statement a text begins with, in capitals; of ``FORCE INSTALL`` the second word. Empty: it begins with no word.
+
+    >>> first_word("-- a comment\\n force install httpfs")
+    'INSTALL'
+    """
+    found = _WORD.match(sql, _leading(sql))
+    if found and found.group().upper() == "FORCE":
+        found = _WORD.match(sql, found.end() + _leading(sql[found.end() :])) or found
+    return found.group().upper() if found else ""
+
+
+def acts(sql: str) -> bool:
+    """Whether a text begins as a statement that does something; such a one is refused, however it goes on."""
+    return any(first_word(sql) in words for words in _MENDS)
 
 
 def refused_function(name: str, known: Iterable[str]) -> UsageError:
@@ -128,6 +145,8 @@ _PLAIN: dict[str, Callable[[str], UsageError | StorageError]] = {
 
 
 def _table(match: re.Match[str], sql: str, names: Names) -> UsageError:
+    if "/" in match.group(1):
+        return _file("")
     return UsageError(f"there is no table {match.group(1)!r}", nearest(match.group(1), names.columns))
 
 

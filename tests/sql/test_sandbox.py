@@ -70,17 +70,23 @@ def refused(database, query, parameters=None):
         ("COPY pairs TO '/tmp/x.csv'", "COPY"),
         ("COPY pairs FROM '/tmp/x.csv'", "COPY"),
         ("EXPORT DATABASE '/tmp/x'", "EXPORT"),
+        ("IMPORT DATABASE '/tmp/x'", "IMPORT"),
         ("INSTALL httpfs", "INSTALL"),
+        ("FORCE INSTALL httpfs", "INSTALL"),
         ("LOAD httpfs", "LOAD"),
         ("SET memory_limit = '100GB'", "SET"),
         ("SET enable_external_access = true", "SET"),
         ("SET VARIABLE x = 1", "SET"),
         ("RESET memory_limit", "RESET"),
+        ("RESET ALL", "RESET"),
         ("USE memory", "USE"),
         ("PRAGMA threads = 8", "PRAGMA"),
         ("PRAGMA enable_profiling", "PRAGMA"),
         ("PRAGMA table_info('pairs')", "PRAGMA"),
         ("PRAGMA database_list", "PRAGMA"),
+        ("PRAGMA enable_external_access", "PRAGMA"),
+        ("PRAGMA import_database('/tmp/x')", "PRAGMA"),
+        ("PRAGMA json_execute_serialized_sql('x')", "PRAGMA"),
         ("CALL enable_logging()", "CALL"),
         ("CHECKPOINT", "CHECKPOINT"),
         ("BEGIN", "BEGIN"),
@@ -131,6 +137,8 @@ def test_pivot_says_what_it_needs(database):
         "'{}/x.csv'",
         "'{}/x.parquet'",
         "'{}/other.duckdb'",
+        "'{}/x.txt'",
+        "'/proc/self/environ'",
         "'https://localhost/x.parquet'",
         "'s3://bucket/x.csv'",
     ],
@@ -144,8 +152,13 @@ def test_no_other_file_is_read(database, outside, source, query):
     assert "SECRET" not in f"{error.message}{error.mend}"
 
 
-def test_importing_a_database_reads_files_too(database, outside):
-    assert refused(database, f"IMPORT DATABASE '{outside}'").message == "the query reads a file or the network, which is not allowed"
+def test_a_select_in_a_pragma_is_none(database, outside):
+    """The engine would turn it into the SELECT that it holds."""
+    query = f"SELECT * FROM read_text('{outside}/x.csv')".replace("'", "''")
+    (row,) = sql.ask(database, f"SELECT json_serialize_sql('{query}')::VARCHAR AS tree").to_pylist()
+    hidden = row["tree"].replace("'", "''")
+    assert refused(database, f"PRAGMA json_execute_serialized_sql('{hidden}')").message == "PRAGMA is not allowed"
+    assert refused(database, f"FROM json_execute_serialized_sql('{hidden}')").message.startswith("there is no table function")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.cache_only import Quiet
+from flows.mine import mine_round
+from flows.settings import MineSettings
 from tasks.errors import InputError
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
+from tasks.store.storage import open_storage
 from tasks.truth.coverage import COVERAGE, coverage
 from tasks.truth.frame import Frame
 from tasks.truth.settings import SamplingSettings
@@ -57,15 +63,33 @@ def test_without_a_bootstrap_and_equal_seeds():
         coverage(frame, [True], prior, ranks, [0])
 
 
+@pytest.fixture(scope="module")
+def thin(tmp_path_factory):
+    """Vectors of a mined round, as the table of docs/truth.md has them."""
+    settings = {
+        "root": str(tmp_path_factory.mktemp("thin")),
+        "dataset": {"name": "banking77-thin", "format": "beir", "path": str(DATA), "split": "labelled"},
+        "retrieve": {"dense": {"top_k": 10}, "bm25": None},
+        "recipe": "top",
+        "truncate": True,
+    }
+    mine_round(MineSettings.model_validate(settings), Context(open_storage(settings["root"]), lambda: InlineExecutor(2), Quiet()))
+    return Thin.read(DATA, settings["root"])
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.is_dir(), reason="the collections of $HARDMINE_DATA are absent")
-def test_reviews_of_300_pairs_cover_the_leak():
-    table = simulated(Thin.read(DATA), 600)
+@pytest.mark.parametrize("seeds", [200, 600])
+def test_reviews_of_300_pairs_cover_the_leak(thin, seeds):
+    """The table of docs/truth.md, and three times as many reviews as it has."""
+    table = simulated(thin, seeds)
+    assert found(table, "assisted", "leak").shape == (8,)
     assert found(table, "assisted", "leak").min() < 0.03
     assert found(table, "assisted", "leak").max() > 0.35
     for estimator in ("assisted", "design"):
         held = found(table, estimator, "coverage")
-        assert ((held >= 0.92) & (held <= 0.985)).all(), table.to_pylist()
+        assert ((held >= 0.92) & (held <= 0.98)).all(), table.to_pylist()
     assert (found(table, "assisted", "width") < found(table, "design", "width")).all()
     assert (np.abs(found(table, "assisted", "bias")) < 0.006).all()
