@@ -48,9 +48,9 @@ def refused_statement(sql: str, kind: str) -> UsageError:
 
 
 def first_word(sql: str) -> str:
-    """What kind of statement a text begins with, in capitals; of ``FORCE INSTALL`` the second word. Empty: it begins with no word.
+    r"""What kind of statement a text begins with, in capitals; of ``FORCE INSTALL`` the second word. Empty: it begins with no word.
 
-    >>> first_word("-- a comment\\n force install httpfs")
+    >>> first_word("-- a comment\n force install httpfs")
     'INSTALL'
     """
     found = _WORD.match(sql, _leading(sql))
