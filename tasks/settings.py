@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from tasks.errors import nearest
 
 Location = tuple[str | int, ...]
+SECRET = "secret"  #: type of a complaint whose input must not be shown
 
 
 class Settings(BaseModel):
@@ -58,7 +59,7 @@ def explain(error: ValidationError, prefix: str = "", lines: Mapping[Location, i
 def _plain(detail: ErrorDetails) -> str:
     text = str(detail["msg"]).removeprefix("Value error, ")
     given = detail.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) and detail["type"] != SECRET else ""
     return text[0].lower() + text[1:] + shown
 
 

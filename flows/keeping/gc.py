@@ -26,8 +26,9 @@ from tasks.store.storage import Storage
 DAY = 86_400.0
 _RECORDS = ("manifests/", "pointers/")
 _STORES = ("pointers/pairs/", "pointers/vectors/", "pointers/embed/")  # needed as far as a round names their model
+_KEPT = ("manifests/answers/", "manifests/asks/")  # what a language model was paid for is kept for ever
 _COUNTS = f"pointers/{READINGS}"  # names models and needs nothing of theirs
-_OWN = ("data/", "manifests/", "pointers/", "pairs/", "audit/", "judgements/", "promotions/", "damaged/", "tmp/")
+_OWN = ("data/", "manifests/", "pointers/", "pairs/", "answers/", "audit/", "judgements/", "promotions/", "damaged/", "tmp/")
 _REPLACED = re.compile(rb'"markers":\s*\[[^\]]*\]')  # what a merged store replaced
 
 
@@ -101,7 +102,8 @@ def _remove(storage: Storage, chosen: set[str]) -> tuple[set[str], list[Holder]]
 def _needed(files: dict[str, SeenFile], contents: dict[str, bytes]) -> set[str]:
     """Names that can be reached; damaged files and scratch cannot."""
     slim = {name: b"" if name.startswith(_COUNTS) else _REPLACED.sub(b"", content) for name, content in contents.items()}
-    return reachable(slim, files.keys(), roots=[name for name in slim if name.startswith("pointers/") and not name.startswith(_STORES)])
+    roots = [name for name in slim if name.startswith(_KEPT) or (name.startswith("pointers/") and not name.startswith(_STORES))]
+    return reachable(slim, files.keys(), roots)
 
 
 def _chosen(files: dict[str, SeenFile], needed: set[str], limits: Limits) -> set[str]:

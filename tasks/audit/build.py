@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.audit.asks import ask_manifests
 from tasks.audit.checkpoints import checkpoint_manifests, recorded_datasets
 from tasks.audit.fill import fill
 from tasks.audit.promotions import promotion_manifests
@@ -21,7 +22,7 @@ from tasks.store.keys import digest, file_checksum
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage, checked_copy
 
-FORMAT = 7  # raised when the tables change, so that old snapshots are built again
+FORMAT = 8  # raised when the tables change, so that old snapshots are built again
 ROW_LIMIT = 50_000_000
 _TRIES = 20
 
@@ -73,7 +74,7 @@ def latest_audit(storage: Storage) -> Path:
 def _version(storage: Storage, row_limit: int) -> str:
     names = sorted({*dataset_names(storage), *recorded_datasets(storage)})
     further = [[*promotion_manifests(storage, name), *checkpoint_manifests(storage, name)] for name in names]
-    return digest(FORMAT, row_limit, round_manifests(storage), further)
+    return digest(FORMAT, row_limit, round_manifests(storage), further, ask_manifests(storage))
 
 
 def _build(storage: Storage, version: str, row_limit: int) -> dict[str, Any]:

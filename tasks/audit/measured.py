@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tasks import schema
+from tasks.audit.asked import fill_asked
 from tasks.audit.facts import ROUND
 from tasks.audit.promotions import PromotionRecord, read_promotions
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
@@ -108,6 +109,7 @@ def fill_measured(database: DuckDBPyConnection, storage: Storage, rounds: Sequen
     create(database, "promotions", PROMOTED, promotions, only=True)
     fill_staleness(database, storage, rounds)
     fill_checkpoints(database, storage, rounds)
+    fill_asked(database, storage)
 
 
 def _of_selection(storage: Storage, record: RoundRecord, chosen: SelectionRecord, ref: StageRef | None, name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tasks.audit.asked import ASKED_COLUMNS, ASKED_IN_TABLE, ASKED_TABLES
 from tasks.audit.staleness import STALENESS_COLUMNS, STALENESS_IN_TABLE, STALENESS_TABLES
 from tasks.audit.trained import CHECKPOINT_COLUMNS, CHECKPOINT_IN_TABLE, CHECKPOINT_TABLES
 from tasks.calibration import ON_LABELS
@@ -35,6 +36,7 @@ TABLES = {
     "promotions": "Pseudo-positives that became labels of later rounds: which independent signals agreed, and what each of them said.",
     **STALENESS_TABLES,
     **CHECKPOINT_TABLES,
+    **ASKED_TABLES,
 }
 
 COLUMNS = {
@@ -118,6 +120,7 @@ COLUMNS = {
     "shared_pairs": "Pairs that are negatives in both selections.",
     **STALENESS_COLUMNS,
     **CHECKPOINT_COLUMNS,
+    **ASKED_COLUMNS,
     "query_id": "The user's id of the query.",
     "doc_id": "The user's id of the document.",
     "relevance": "The label's grade; NULL: unlabelled.",
@@ -197,6 +200,7 @@ _IN_TABLE = {
     ("promotions", "score"): "What the best of a query were taken by: the teacher's logit, else the second score, else the evidence.",
     **STALENESS_IN_TABLE,
     **CHECKPOINT_IN_TABLE,
+    **ASKED_IN_TABLE,
 }
 
 

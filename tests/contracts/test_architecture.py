@@ -24,6 +24,8 @@ HOMES = {
         "tasks/models/trainer.py",
         "tasks/models/correcting.py",
     },
+    "openai": {"tasks/remote/client.py"},
+    "httpx2": {"tasks/remote/client.py"},
     "ir_measures": {"tasks/evaluate/measures.py"},
     "matplotlib": {"tasks/compare/figure.py", "tasks/compare/labels.py", "tasks/compare/plot.py"},
 }

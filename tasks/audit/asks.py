@@ -1,0 +1,109 @@
+"""What was asked of language models, for the audit: one record an asking, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.remote.answers import Answer
+from tasks.remote.ask import Asked
+from tasks.remote.settings import ChatSettings
+from tasks.store.keys import digest
+from tasks.store.seal import put_record, read_record
+from tasks.store.storage import Storage
+
+_FOLDER = "manifests/asks/"
+
+
+class AskRecord(BaseModel):
+    """One asking: a command's questions to one model.
+
+    ``purpose``: judge (cheap, strong), write negatives, write queries. ``cached``: answers that were there before. ``failed``: questions to
+    which the endpoint gave nothing; ``left``: all without an answer. Seconds are of the answers that this asking paid for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    round: int
+    purpose: str
+    model: str
+    revision: str
+    prompt: str
+    created: str
+    questions: int
+    cached: int
+    answered: int
+    malformed: int
+    refused: int
+    failed: int
+    left: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    money: float
+    seconds_median: float | None
+    seconds_95: float | None
+    stopped: str = ""
+
+
+def keep_asking(
+    storage: Storage, dataset: str, number: int, purpose: str, settings: ChatSettings, prompt: str, asked: Asked[BaseModel]
+) -> AskRecord:
+    """Write down what an asking was and cost. One that sent nothing and found all is not recorded: it says nothing new.
+
+    Args:
+        storage: the root.
+        dataset: whose queries or documents.
+        number: of the round; 0: of none.
+        purpose: what for.
+        settings: the model.
+        prompt: label of its prompt.
+        asked: what came of it.
+    """
+    new = _new(asked)
+    seconds = [answer.seconds for answer in new]
+    record = AskRecord(
+        dataset=dataset,
+        round=number,
+        purpose=purpose,
+        model=settings.model,
+        revision=settings.revision,
+        prompt=prompt,
+        created=datetime.now(UTC).isoformat("T", "milliseconds"),
+        questions=len(asked.answers),
+        cached=asked.cached,
+        answered=len(new),
+        malformed=asked.count("malformed"),
+        refused=asked.count("refused"),
+        failed=len(asked.failures),
+        left=asked.open,
+        calls=asked.spent.calls,
+        prompt_tokens=asked.spent.prompt_tokens,
+        completion_tokens=asked.spent.completion_tokens,
+        money=asked.spent.money,
+        seconds_median=float(np.median(seconds)) if seconds else None,
+        seconds_95=float(np.quantile(seconds, 0.95)) if seconds else None,
+        stopped=asked.stopped,
+    )
+    if asked.spent.calls or asked.open:
+        put_record(storage, f"{_FOLDER}{dataset}/{record.created}-{digest(record.model_dump(mode='json'))[:16]}.json", record)
+    return record
+
+
+def ask_manifests(storage: Storage) -> list[str]:
+    """Names of all records, by dataset and time."""
+    return storage.list_names(_FOLDER)
+
+
+def read_asks(storage: Storage) -> list[AskRecord]:
+    """All records, by dataset and time."""
+    return [read_record(storage, name, AskRecord) for name in ask_manifests(storage)]
+
+
+def _new(asked: Asked[BaseModel]) -> Sequence[Answer]:
+    """The different answers that this asking paid for."""
+    return list({answer.key: answer for answer in asked.answers if answer is not None and answer.key in asked.new}.values())

@@ -1,0 +1,59 @@
+"""The form of answers: JSON that pydantic checks; how it is asked for, read, and asked for again. And what a prompt can cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.remote.answers import Answer
+from tasks.remote.client import Message, Reply
+
+Form = TypeVar("Form", bound=BaseModel)
+SHOWN = 200
+
+
+def form_schema(form: type[BaseModel]) -> dict[str, Any]:
+    """A form as a strict JSON schema: no other fields, all of them needed."""
+    schema = form.model_json_schema()
+    return {**schema, "additionalProperties": False, "required": list(schema.get("properties", {}))}
+
+
+def parse(form: type[Form], reply: Reply) -> Form:
+    """An answer's content in its form; a fence of back quotes around it is taken off.
+
+    Raises:
+        ValueError: why it is not.
+    """
+    if reply.cut:
+        raise ValueError("cut off at max_tokens")
+    try:
+        return form.model_validate_json(bare(reply.content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg']}"[:SHOWN]) from None
+
+
+def bare(content: str) -> str:
+    """An answer without a fence of back quotes around it."""
+    text = content.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text[3:-3].removeprefix("json").strip()
+    return text
+
+
+def most_tokens(messages: Sequence[Message]) -> int:
+    """What a prompt can have at the most: no token is shorter than a byte, and each message has a few around it."""
+    return prompt_bytes(messages) + 16 * len(messages) + 16
+
+
+def prompt_bytes(messages: Sequence[Message]) -> int:
+    """Bytes of all messages."""
+    return sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in messages)
+
+
+def correction(answer: Answer) -> list[Message]:
+    """What is added to the question after a malformed answer."""
+    told = f"That is not an answer in the wanted form ({answer.reason}). Answer again, with the JSON object alone."
+    return [{"role": "assistant", "content": answer.content}, {"role": "user", "content": told}]
