@@ -52,7 +52,7 @@ class Asked(Generic[Form]):
     answers: list[Answer | None]
     forms: list[Form | None]
     failures: dict[int, str] = field(default_factory=dict)
-    spent: Spent = Spent()
+    spent: Spent = field(default_factory=Spent)
     cached: int = 0
     stopped: str = ""
     new: frozenset[str] = frozenset()
@@ -220,7 +220,7 @@ class _Run(Generic[Form]):
             self.stopped = self.stopped or why
 
     def _answer(self, key: str, question: Question) -> Answer:
-        """One question, asked until its answer has the form, or often enough. What ends it in between is written down with what was paid."""
+        """One question, asked until its answer has the form, or often enough. What it paid before it ends in between is written down."""
         answer = self._begun.get(key)
         for _ in range(self._settings.malformed_retries + 1 - (answer.calls if answer else 0)):
             further = correction(answer) if answer else []
