@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows.checks import check_new_folder
 from flows.results import CostRecorder
@@ -15,11 +14,14 @@ from flows.selection import Selected, check_depth, check_features, run_selection
 from flows.stored import as_published, stored_facts, stored_settings, stored_stage, stored_table
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, SelectionRecord, publish_round
+from tasks.errors import UsageError, nearest
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
+from tasks.shards.export import export
+from tasks.shards.formats.registry import format_named
+from tasks.shards.settings import FlagEmbeddingType
 from tasks.shards.task import shards
-from tasks.store.tables import local_file
 
 
 def select_again(
@@ -49,16 +51,44 @@ def select_again(
     return published, replace(selected, record=published.selection(result.selection_id), result=result)
 
 
-def export_round(context: Context, record: RoundRecord, selection: SelectionRecord, format_name: str, target: Path) -> list[Path]:
-    """Write one format of one selection into a folder of the user's.
-
-    Returns:
-        The files: training files first, then their sidecars under ``sidecar/``.
+def check_export(format_name: str, target: Path, prompt: str | None, kind: str | None) -> dict[str, Any]:
+    """Fail before anything is written if a format cannot be, and say what changes its shards' settings.
 
     Raises:
-        UsageError: the folder holds files already.
+        UsageError: there is no such format or type, the format has no such fields, or the folder holds files already.
     """
+    wanted = format_named(format_name)
     check_new_folder(target)
+    given = {name: value for name, value in (("prompt", prompt), ("type", kind)) if value is not None}
+    if given and wanted.name != "flagembedding":
+        raise UsageError(f"format {wanted.name!r} has no {next(iter(given))}", "leave it out, or take --format flagembedding")
+    known = get_args(FlagEmbeddingType)
+    if kind is not None and kind not in known:
+        raise UsageError(f"--type {kind}: FlagEmbedding knows no such type", nearest(kind, known))
+    return {{"prompt": "query_prompt"}.get(name, name): value for name, value in given.items()}
+
+
+def export_round(
+    context: Context,
+    record: RoundRecord,
+    selection: SelectionRecord,
+    format_name: str,
+    target: Path,
+    changes: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write one format of one selection into a folder of the user's.
+
+    Args:
+        context: storage, executor, progress.
+        record: the round.
+        selection: of it.
+        format_name: of :data:`tasks.shards.formats.registry.FORMATS`.
+        target: a new or empty folder.
+        changes: of :class:`tasks.shards.settings.ShardSettings`, from what the round was mined with.
+
+    Returns:
+        The files, as :func:`tasks.shards.export.export` lays them out.
+    """
     table, settings = stored_table(context.storage, record), stored_settings(record)
     recipe = compose_recipe(selection.recipe_settings, Facts(settings.num_negatives, 1))
     decided = stored_stage(context.storage, selection.select)
@@ -70,13 +100,6 @@ def export_round(context: Context, record: RoundRecord, selection: SelectionReco
         table.scored,
         table.queries,
         table.documents,
-        shard_settings(settings, recipe),
+        shard_settings(settings, recipe).model_copy(update=dict(changes or {})),
     )
-    written = []
-    for file in sorted((file for part in manifest.parts for file in part.files), key=lambda file: file.path):
-        name = file.name.removeprefix("data/")
-        place = target / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(local_file(context.storage, file), place)
-        written.append(place)
-    return sorted(written, key=lambda place: ("sidecar" in place.parent.name, place))
+    return export(context.storage, manifest.parts, format_named(format_name), target)

@@ -107,7 +107,8 @@ def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
         document_template=settings.document_encoder.title_template,
         output_scores=settings.output_scores,
         score=settings.score if settings.score != "auto" else "teacher_logit" if settings.teacher else "dense_score",
-        query_prompt=settings.model.query_prompt,
+        query_prompt=settings.model.query_prompt if settings.flagembedding.prompt is None else settings.flagembedding.prompt,
+        type=settings.flagembedding.type,
         split="" if settings.dataset.splits else settings.dataset.split,
         suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
     )

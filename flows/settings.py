@@ -16,12 +16,28 @@ from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.settings import Settings
+from tasks.shards.settings import FlagEmbeddingSettings
 from tasks.staleness.settings import StalenessSettings
 from tasks.store.storage import Storage
 from tasks.truth.settings import TruthSettings
 
 WORKER_PATIENCE = 300
-Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "flagembedding", "tevatron", "listwise"]
+Format = Literal[
+    "triplet",
+    "n-tuple",
+    "labeled-pair",
+    "labeled-list",
+    "flagembedding",
+    "tevatron",
+    "tevatron-ids",
+    "listwise",
+    "ids",
+    "trec-run",
+    "trec-qrels",
+    "swift",
+    "llamaindex",
+    "llamaindex-rerank",
+]
 
 
 class StopSettings(Settings):
@@ -60,6 +76,7 @@ class MineSettings(Settings):
     score: str = Field(
         "auto", pattern=r"^[a-z][a-z0-9_]*$", description="Score column in training files; auto: the teacher's logit, else dense_score."
     )
+    flagembedding: FlagEmbeddingSettings = Field(FlagEmbeddingSettings(), description="What format flagembedding says beside the texts.")
     rows_per_shard: int = Field(100_000, ge=1, description="Most rows in one file.")
     cluster: str = Field("local", pattern=r"^(local|(tcp|tls|ws|wss)://.+)$", description="local, or a Dask scheduler's address.")
     workers: int | None = Field(None, ge=1, description="Processes of the local cluster; by default one for eight cores and 4 GiB.")

@@ -44,16 +44,19 @@ def export(
     format_name: Annotated[str, typer.Option("--format", help="A training format.")],
     target: Annotated[Path, typer.Option("--out", help="A new or empty folder.")],
     selection: Annotated[str | None, typer.Option(help="A selection's recipe or id; by default the published one.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="FlagEmbedding's prompt; by default the round's.")] = None,
+    kind: Annotated[str | None, typer.Option("--type", help="FlagEmbedding's type; by default the round's.")] = None,
     root: Root = "./mining",
     as_json: AsJson = False,
 ) -> None:
     """Write one training format of one round into a folder."""
-    from flows.again import export_round
+    from flows.again import check_export, export_round
     from flows.stored import find_round
 
+    changes = check_export(format_name, target, prompt, kind)
     with progress_listeners() as progress, open_context(root, progress) as context:
         record = find_round(context.storage, round_name)
-        written = export_round(context, record, record.selection(selection), format_name, target)
+        written = export_round(context, record, record.selection(selection), format_name, target, changes)
     if as_json:
         print_json({"round": f"{record.dataset}/{record.number}", "format": format_name, "files": [str(path) for path in written]})
     else:

@@ -5,10 +5,11 @@ It is moved last, when all that it names is there, and never to an earlier round
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.audit.records import RoundRecord, ShardsRef, read_round
-from tasks.store.manifest import StageManifest, read_stage
+from tasks.store.manifest import FileRecord, StageManifest, read_stage
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage
 
@@ -51,7 +52,8 @@ def latest_of(storage: Storage, record: RoundRecord) -> dict[str, Any] | None:
 
     Returns:
         dataset, round, created, checkpoint {path, query_fingerprint, document_fingerprint}, candidate_set_id, selection_id, recipe, and
-        formats: by name {folder, rows, files}; a file has path (under the root), bytes, checksum (xxh3, 128 bits) and rows.
+        formats: by name {folder, rows, files}; a file has path (under the root), bytes, checksum (xxh3, 128 bits) and rows;
+        lookup, likewise, where the rows are ids.
     """
     selection = next((one for one in record.selections if one.selection_id == record.selection_id), None)
     if selection is None:
@@ -79,9 +81,15 @@ def latest_of(storage: Storage, record: RoundRecord) -> dict[str, Any] | None:
 
 
 def _format(reference: ShardsRef, manifest: StageManifest) -> dict[str, Any]:
-    files = [file for part in manifest.parts for file in part.files if not file.name.startswith("sidecar")]
-    listed = [{"path": file.path, "bytes": file.bytes, "checksum": file.checksum, "rows": file.rows} for file in files]
-    return {"folder": reference.folder, "rows": sum(file.rows or 0 for file in files), "files": listed}
+    files = [file for part in manifest.parts for file in part.files]
+    data = [file for file in files if file.name.startswith("data")]
+    lookup = [file for file in files if file.name.startswith("lookup")]
+    found = {"folder": reference.folder, "rows": sum(file.rows or 0 for file in data), "files": _listed(data)}
+    return {**found, "lookup": _listed(lookup)} if lookup else found
+
+
+def _listed(files: Sequence[FileRecord]) -> list[dict[str, Any]]:
+    return [{"path": file.path, "bytes": file.bytes, "checksum": file.checksum, "rows": file.rows} for file in files]
 
 
 def _fingerprint(storage: Storage, record: RoundRecord, role: str) -> str | None:

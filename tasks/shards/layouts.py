@@ -124,6 +124,21 @@ def pairs(anchors: Anchors) -> Layout:
     return Layout(anchor_of[kept], np.arange(len(kept) + 1), lines[kept], 1 - negative[kept])
 
 
+def queries(anchors: Anchors, bare: bool = True) -> Layout:
+    """A row for each query: all of its positives, then all of its negatives, each document once, whatever positive it was drawn for.
+
+    Args:
+        anchors: the anchor rows.
+        bare: whether queries without negatives have a row too; else their anchor rows are dropped.
+    """
+    each = pairs(anchors)
+    query, number, counts = np.unique(_first_anchor(anchors)[each.anchor], return_inverse=True, return_counts=True)
+    positives = np.bincount(number, each.positives, len(query)).astype(np.int64)
+    kept = np.ones(len(query), np.bool_) if bare else counts > positives
+    dropped = int((~np.isin(_first_anchor(anchors), query[kept])).sum())
+    return Layout(query[kept], offsets_of(counts[kept]), each.lines[kept[number]], positives[kept], dropped)
+
+
 def merged(anchors: Anchors) -> Layout:
     """A row for each query: all of its positives, then its negatives; queries without negatives are dropped.
 

@@ -25,7 +25,7 @@ class Material:
     """Training rows of one training stage, ready for any format.
 
     Args:
-        lines: rows.parquet with dense_score, teacher_logit and score (the column that settings name); one line a document.
+        lines: rows.parquet with dense_score, teacher_logit, relevance and score (the column that settings name); one line a document.
         anchors: the lines grouped.
         queries: text of each query of the partition.
         documents: title, text and document (title and text by the template), one row for each distinct document.
@@ -71,7 +71,7 @@ def with_scores(rows: pa.Table, scored: pa.Table, score: str) -> pa.Table:
             f"choose one of {', '.join(n for n in scored.column_names if 'score' in n or 'teacher' in n)}",
         )
     query = f"""
-SELECT r.* EXCLUDE (i), s.dense_score, s.teacher_logit, s.{sql.quote_identifier(score)} AS score
+SELECT r.* EXCLUDE (i), s.dense_score, s.teacher_logit, s.relevance, s.{sql.quote_identifier(score)} AS score
 FROM (SELECT *, row_number() OVER () AS i FROM lines) r LEFT JOIN scored s ON s.query_id = r.query_id AND s.doc_id = r.doc_id ORDER BY i"""
     return sql.run(query, {"lines": rows, "scored": scored})
 

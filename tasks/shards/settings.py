@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from tasks.settings import Settings
@@ -23,6 +25,21 @@ SUSPECT_REASONS = (
 )
 
 
+FlagEmbeddingType = Literal["normal", "only_1neg", "symmetric_class", "symmetric_clustering", "symmetric_sts"]
+
+
+class FlagEmbeddingSettings(Settings):
+    """FlagEmbedding's fields of each row that are no texts."""
+
+    prompt: str | None = Field(
+        None,
+        description="`prompt`, which stands before the query in place of query_instruction_for_retrieval; none: the model's query_prompt.",
+    )
+    type: FlagEmbeddingType = Field(
+        "normal", description="`type`, by which its same-dataset batches set their size, their negatives and the side that gets the prompt."
+    )
+
+
 class ShardSettings(Settings):
     """How training rows become files."""
 
@@ -34,7 +51,7 @@ class ShardSettings(Settings):
     )
     score: str = Field("dense_score", pattern=r"^[a-z][a-z0-9_]*$", description="The scored column that score columns take.")
     query_prompt: str = Field("", description="FlagEmbedding's `prompt`.")
-    type: str = Field("normal", description="FlagEmbedding's `type`.")
+    type: FlagEmbeddingType = Field("normal", description="FlagEmbedding's `type`.")
     split: str = Field(
         "", description="The split that dataset.split names: its queries are written too, as they are all that was asked for."
     )

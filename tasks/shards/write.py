@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,8 +14,6 @@ from tasks.shards.settings import ShardSettings
 from tasks.shards.sidecar import sidecar, suspected
 from tasks.store.output import Output
 
-_JSON_ROWS = 2_000
-
 
 def run(work: Work, out: Output) -> None:
     """See :mod:`tasks.shards.stage`.
@@ -29,7 +24,7 @@ def run(work: Work, out: Output) -> None:
     settings = ShardSettings.model_validate({name: work.job.settings[name] for name in ShardSettings.model_fields})
     wanted = format_named(str(work.job.settings["format"]))
     facts = dict.fromkeys(("rows", "anchors", "dropped_short", "dropped_unscored", "rows_without_scores"), 0)
-    columns = list(dict.fromkeys(["query_id", "doc_id", "dense_score", "teacher_logit", settings.score]))
+    columns = list(dict.fromkeys(["query_id", "doc_id", "dense_score", "teacher_logit", "relevance", settings.score]))
     queries = work.table("queries", "queries.parquet", ["text", "split"])
     rows, left_out, of_split = of_training(work.table("select", "rows.parquet"), queries["split"], settings.split)
     scored = work.table("scored", "scored.parquet")
@@ -62,22 +57,21 @@ def _write(
         piece = layout.slice(start, min(start + settings.rows_per_shard, len(layout)))
         name = f"train-{work.job.index}-{number:05d}"
         table = wanted.render(material, piece, settings)
-        if wanted.extension == "parquet":
+        if wanted.encode is None:
             out.table(f"data{suffix}/{name}.parquet", table)
         else:
-            out.data(f"data{suffix}/{name}.jsonl", json_lines(table), table.num_rows)
+            out.data(f"data{suffix}/{name}.{wanted.extension}", wanted.encode(table), table.num_rows)
+        for kind, texts in wanted.lookup(material, piece).items() if wanted.lookup else ():
+            _write_lookup(out, wanted, f"lookup{suffix}/{kind}-{name.removeprefix('train-')}", texts)
         out.table(f"sidecar{suffix}/{name}.parquet", sidecar(material, piece, suspects))
         work.report(len(piece.lines))
 
 
-def json_lines(table: pa.Table) -> bytes:
-    """A table as UTF-8 JSON, one row a line."""
-    lines: list[str] = []
-    for batch in table.to_batches(max_chunksize=_JSON_ROWS):
-        record: dict[str, Any]
-        for record in batch.to_pylist():
-            lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False))
-    return "".join(line + "\n" for line in lines).encode()
+def _write_lookup(out: Output, wanted: Format, name: str, texts: pa.Table) -> None:
+    if wanted.encode is None:
+        out.table(f"{name}.parquet", texts)
+    else:
+        out.data(f"{name}.{wanted.extension}", wanted.encode(texts), texts.num_rows)
 
 
 def _without_scores(material: Material, layout: Layout) -> int:

@@ -20,6 +20,7 @@ QUERIES = ["zero?", "one?", "two?"]
 # (query, positive, negatives, hardest first), in the order of row_no
 ROWS = [(0, "a", "cd"), (1, "c", "e"), (0, "b", "cd"), (2, "e", "")]
 SCORES = {(0, "a"): 0.9, (0, "b"): 0.8, (0, "c"): 0.75, (0, "d"): 0.5, (0, "e"): 0.7, (1, "c"): 0.9, (1, "e"): 0.5, (2, "e"): 0.4}
+GRADES = {(0, "a"): 3, (0, "b"): 1, (1, "c"): 1}  # of (2, e) there is none: a pseudo-positive
 UNSCORED = {(0, "d"), (2, "e")}
 
 
@@ -101,7 +102,13 @@ def world(tmp_path) -> World:
     queries = pa.Table.from_pylist([{"query_id": f"q{n}", "text": text} for n, text in enumerate(QUERIES)], schema=schema.QUERIES)
     scored = pa.Table.from_pylist(
         [
-            {"query_id": f"q{q}", "doc_id": d, "dense_score": s, "teacher_logit": None if (q, d) in UNSCORED else s * 10}
+            {
+                "query_id": f"q{q}",
+                "doc_id": d,
+                "dense_score": s,
+                "teacher_logit": None if (q, d) in UNSCORED else s * 10,
+                "relevance": GRADES.get((q, d)),
+            }
             for (q, d), s in SCORES.items()
         ],
         schema=schema.scored(["dense"]),

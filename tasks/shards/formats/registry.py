@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 
 from tasks.errors import UsageError, nearest
 from tasks.shards import layouts
-from tasks.shards.formats import flagembedding, listwise, sentence_transformers, tevatron
+from tasks.shards.encoding import json_lines
+from tasks.shards.formats import flagembedding, ids, listwise, llamaindex, sentence_transformers, swift, tevatron, trec
 from tasks.shards.layouts import Anchors, Layout
 from tasks.shards.material import Material
 from tasks.shards.settings import ShardSettings
+
+Encode = Callable[[pa.Table], bytes]
+Render = Callable[[Material, Layout, ShardSettings], pa.Table]
 
 
 @dataclass(frozen=True)
@@ -22,33 +25,54 @@ class Format:
 
     Args:
         name: as users write it.
-        extension: the files' ending and encoding.
+        extension: the files' ending.
         layout: which lines make up a row.
         render: the rows' columns.
+        encode: the rows as a file's content; none: Parquet.
         scores: whether ``output_scores`` applies, so that pairs without a score must go.
+        lookup: texts that the rows name by ids, as tables by name.
+        join: several files' contents as one; none: the files stay apart when they are exported.
     """
 
     name: str
-    extension: Literal["parquet", "jsonl"]
+    extension: str
     layout: Callable[[Anchors, ShardSettings], Layout]
-    render: Callable[[Material, Layout, ShardSettings], pa.Table]
+    render: Render
+    encode: Encode | None = None
     scores: bool = False
+    lookup: Callable[[Material, Layout], dict[str, pa.Table]] | None = None
+    join: Callable[[Iterable[bytes]], bytes] | None = None
+
+
+def _sentence_transformers(name: str, layout: Callable[[Anchors, ShardSettings], Layout], render: Render) -> Format:
+    return Format(name, "parquet", layout, render, scores=True)
+
+
+def _merged(anchors: Anchors, _: ShardSettings) -> Layout:
+    return layouts.merged(anchors)
+
+
+def _queries(anchors: Anchors, _: ShardSettings) -> Layout:
+    return layouts.queries(anchors)
 
 
 FORMATS = (
-    Format("triplet", "parquet", lambda anchors, _: layouts.triplets(anchors), sentence_transformers.triplet, scores=True),
-    Format(
-        "n-tuple",
-        "parquet",
-        lambda anchors, settings: layouts.tuples(anchors, settings.num_negatives),
-        sentence_transformers.n_tuple,
-        scores=True,
+    _sentence_transformers("triplet", lambda anchors, _: layouts.triplets(anchors), sentence_transformers.triplet),
+    _sentence_transformers(
+        "n-tuple", lambda anchors, settings: layouts.tuples(anchors, settings.num_negatives), sentence_transformers.n_tuple
     ),
-    Format("labeled-pair", "parquet", lambda anchors, _: layouts.pairs(anchors), sentence_transformers.labeled_pair, scores=True),
-    Format("labeled-list", "parquet", lambda anchors, _: layouts.lists(anchors), sentence_transformers.labeled_list, scores=True),
-    Format("flagembedding", "jsonl", lambda anchors, _: layouts.merged(anchors), flagembedding.flagembedding),
-    Format("tevatron", "jsonl", lambda anchors, _: layouts.merged(anchors), tevatron.tevatron),
-    Format("listwise", "parquet", lambda anchors, _: layouts.merged(anchors), listwise.listwise),
+    _sentence_transformers("labeled-pair", lambda anchors, _: layouts.pairs(anchors), sentence_transformers.labeled_pair),
+    _sentence_transformers("labeled-list", lambda anchors, _: layouts.lists(anchors), sentence_transformers.labeled_list),
+    Format("flagembedding", "jsonl", _merged, flagembedding.flagembedding, json_lines),
+    Format("tevatron", "jsonl", _merged, tevatron.tevatron, json_lines),
+    Format("tevatron-ids", "jsonl", _merged, ids.tevatron_ids, json_lines, lookup=ids.corpus),
+    Format("listwise", "parquet", _merged, listwise.listwise),
+    Format("ids", "parquet", _merged, ids.ids, lookup=ids.texts),
+    Format("trec-run", "trec", lambda anchors, _: layouts.queries(anchors, bare=False), trec.trec_run, trec.run_lines, join=b"".join),
+    Format("trec-qrels", "qrels", _queries, trec.trec_qrels, trec.qrels_lines, join=b"".join),
+    Format("swift", "jsonl", lambda anchors, _: layouts.lists(anchors), swift.swift, json_lines),
+    Format("llamaindex", "json", _queries, llamaindex.llamaindex, llamaindex.dataset_json, join=llamaindex.join_json),
+    Format("llamaindex-rerank", "jsonl", _merged, llamaindex.llamaindex_rerank, json_lines),
 )
 
 
