@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from flows.settings import MineSettings
+from flows.sources import check_further
 from tasks.audit.checkpoints import models_measured
 from tasks.corpus.dataset import Dataset
 from tasks.errors import InputError, UsageError
@@ -37,7 +38,9 @@ def check_models(settings: MineSettings, storage: Storage | None = None) -> None
 
     Raises:
         ModelError: which one, and how to get it; or the encoders of queries and documents do not fit each other.
+        InputError: a further source's files are missing, or have vectors of different dimensions.
     """
+    check_further(settings, storage)
     document_spec(settings.document_encoder, storage)
     if settings.document_model is not None:
         query_spec(settings.model, storage)

@@ -191,11 +191,7 @@ def _flow(progress: Progress, teachers_of: RoundRecord | None) -> Any:
 def table_of(scored: ScoredRound, labels: DatasetSettings, measuring: Measuring) -> Table:
     """What selections over a scored round start from."""
     retrieve = scored.depths.retrieve
-    depths = {"dense": retrieve.dense.top_k, "teacher": scored.depths.teacher}
-    if retrieve.bm25:
-        depths["bm25"] = retrieve.bm25.top_k
-    if retrieve.random:
-        depths["random"] = retrieve.random.count
+    depths = {**retrieve.depths, "teacher": scored.depths.teacher}
     return Table(
         candidate_set_id=scored.candidate_set_id,
         sources=retrieve.sources,

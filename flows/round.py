@@ -10,12 +10,13 @@ from flows.labels import further_labels
 from flows.scoring import Candidates, Scoring, score_candidates
 from flows.selection import check_features
 from flows.settings import MineSettings
+from flows.sources import Given, given_candidates, search_further
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
 from tasks.folds import Fold
-from tasks.retrieve.settings import Bm25Settings, RandomSettings, RetrieveSettings
+from tasks.retrieve.settings import RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
 from tasks.runner.runner import Context
 from tasks.select.asking import check_lazy
@@ -85,9 +86,11 @@ def recipes_for(settings: MineSettings, facts: Facts) -> list[Recipe]:
     wanted = [settings.recipe, *(recipe for recipe in settings.recipes if recipe != settings.recipe)]
     recipes = [compose_recipe(recipe, facts) for recipe in wanted]
     for recipe in recipes:
-        unknown = sorted(set(recipe.needs.sources) - {"dense", "bm25", "random"})
+        known = {"dense", "bm25", "random", *settings.retrieve.sources}
+        unknown = sorted(set(recipe.needs.sources) - known)
         if unknown:
-            raise UsageError(f"recipe {recipe.name!r} needs a source {unknown[0]!r}", "the sources are dense, bm25 and random")
+            mend = f"the sources are {', '.join(sorted(known))}; others are named under retrieve.further"
+            raise UsageError(f"recipe {recipe.name!r} needs a source {unknown[0]!r}", mend)
         check_features(recipe, settings.fixed_encoder is not None)
         if recipe.needs.teacher_depth and settings.teacher is None:
             raise UsageError(
@@ -105,18 +108,10 @@ def depths(settings: MineSettings, recipes: Sequence[Recipe]) -> Depths:
     for recipe in () if settings.truncate else recipes:
         for source, depth in recipe.needs.sources.items():
             needs[source] = max(depth, needs.get(source, 0))
-    retrieve = settings.retrieve
-    dense = retrieve.dense.model_copy(update={"top_k": max(retrieve.dense.top_k, needs.get("dense", 0))})
-    bm25 = retrieve.bm25
-    if "bm25" in needs:
-        bm25 = (bm25 or Bm25Settings()).model_copy(update={"top_k": max(needs["bm25"], bm25.top_k if bm25 else 0)})
-    random = retrieve.random
-    if "random" in needs:
-        random = RandomSettings(count=max(needs["random"], random.count if random else 0))
     teacher = 0
     if settings.teacher is not None:
         teacher = max([settings.teacher.depth, *(0 if settings.truncate else recipe.needs.teacher_depth for recipe in recipes)])
-    return Depths(RetrieveSettings(dense=dense, bm25=bm25, random=random), teacher)
+    return Depths(settings.retrieve.deepened(needs), teacher)
 
 
 def mine_candidates(
@@ -132,10 +127,11 @@ def mine_candidates(
         teachers: trained by an earlier round, to be used instead of new ones.
     """
     depth = depths(settings, recipes)
+    given = given_candidates(context, settings, depth.retrieve, dataset)
     documents = embed_documents(context, settings.document_encoder, dataset.name, dataset.documents)
     queries = embed_queries(context, settings.model, dataset.name, dataset.queries)
-    stages = [*dataset.stages, documents, queries]
-    merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, stages)
+    stages = [*dataset.stages, *given.stages, documents, queries]
+    merged = _retrieve(context, settings, depth.retrieve, dataset, documents, queries, given, stages)
     fixed_documents: Sequence[Part] = ()
     fixed_queries: Sequence[Part] = ()
     if settings.fixed_encoder is not None:
@@ -170,9 +166,11 @@ def _retrieve(
     dataset: Dataset,
     documents: StageManifest,
     queries: StageManifest,
+    given: Given,
     stages: list[StageManifest],
 ) -> StageManifest:
     """Each source, then their union."""
+    others = search_further(context, settings, retrieve, dataset, given, stages)
     searched = retrieve_dense(context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk)
     found = {"dense": searched[-1]}
     stages += searched
@@ -191,6 +189,7 @@ def _retrieve(
         settings.seed,
         settings.planted,
         settings.chunk,
+        others,
     )
     stages.append(merged)
     return merged

@@ -156,7 +156,12 @@ class MineSettings(Settings):
 
     def resolved(self, base: Path) -> MineSettings:
         """The same settings with relative paths taken from the folder of the run.yaml."""
-        update: dict[str, Any] = {"dataset": self.dataset.resolved(base), "truth": self.truth.resolved(base)}
+        further = tuple(source.resolved(base) for source in self.retrieve.further)
+        update: dict[str, Any] = {
+            "dataset": self.dataset.resolved(base),
+            "truth": self.truth.resolved(base),
+            "retrieve": self.retrieve.model_copy(update={"further": further}),
+        }
         if "://" not in self.root:
             update["root"] = str((base / Path(self.root).expanduser()).resolve())
         return self.model_copy(update=update)._with_models(lambda path: _model_path(base, path))
@@ -169,15 +174,24 @@ class MineSettings(Settings):
         """The same settings with each model's path changed."""
         update: dict[str, Any] = {}
         for name in ("model", "document_model", "fixed_encoder"):
-            encoder: ModelSettings | None = getattr(self, name)
-            if encoder is not None:
-                update[name] = encoder.model_copy(update={"path": change(encoder.path)})
+            update |= _moved(self, name, change)
+        further = tuple(
+            source.model_copy(update={**_moved(source, "model", change), **_moved(source, "document_model", change)})
+            for source in self.retrieve.further
+        )
+        update["retrieve"] = self.retrieve.model_copy(update={"further": further})
         if self.teacher is not None and self.teacher.path is not None:
             update["teacher"] = self.teacher.model_copy(update={"path": change(self.teacher.path)})
         elif self.teacher is not None and self.teacher.train is not None:
             train = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
             update["teacher"] = self.teacher.model_copy(update={"train": train})
         return self.model_copy(update=update)
+
+
+def _moved(settings: Settings, name: str, change: Callable[[str], str]) -> dict[str, ModelSettings]:
+    """A model of some settings with its path changed, by its name; nothing where there is none."""
+    model: ModelSettings | None = getattr(settings, name)
+    return {} if model is None else {name: model.model_copy(update={"path": change(model.path)})}
 
 
 def _model_path(base: Path, path: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from tasks.corpus.readers.registry import ENDINGS
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import InputError, UsageError
+from tasks.file_patterns import matches
 
 
 def kind_of(path: Path) -> str:
@@ -41,7 +41,7 @@ def _files(settings: DatasetSettings) -> list[tuple[str, Path]]:
     kinds = {"jsonl": "jsonl", "parquet": "parquet", "csv": "csv"}
     found = []
     for role in ("corpus", "queries", "qrels"):
-        for path in _matches(role, getattr(settings, role)):
+        for path in matches(f"dataset.{role}", getattr(settings, role)):
             if kind_of(path) != kinds[settings.format]:
                 raise InputError(
                     f"dataset.{role}: {path} is no {settings.format} file", f"give {settings.format} files, or set format to what they are"
@@ -51,8 +51,8 @@ def _files(settings: DatasetSettings) -> list[tuple[str, Path]]:
 
 
 def _pairs(settings: DatasetSettings) -> list[tuple[str, Path]]:
-    return [("pairs", path) for path in _matches("pairs", settings.pairs)] + [
-        ("texts", path) for path in _matches("corpus", settings.corpus)
+    return [("pairs", path) for path in matches("dataset.pairs", settings.pairs)] + [
+        ("texts", path) for path in matches("dataset.corpus", settings.corpus)
     ]
 
 
@@ -120,24 +120,6 @@ def _splits(folder: Path) -> list[str]:
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join(names) or "no splits"
-
-
-def _matches(role: str, patterns: Sequence[str]) -> list[Path]:
-    found: list[Path] = []
-    for pattern in patterns:
-        if Path(pattern).is_file():
-            found.append(Path(pattern))
-            continue
-        if Path(pattern).is_dir():
-            raise InputError(f"dataset.{role}: {pattern} is a folder", f"give its files, as in {role}: {pattern}/*.jsonl")
-        paths = [Path(path) for path in sorted(glob.glob(pattern, recursive=True)) if Path(path).is_file()]  # noqa: PTH207
-        if not paths:
-            raise InputError(f"dataset.{role}: no file {pattern}", "correct the path; relative paths count from the folder of run.yaml")
-        found += paths
-    doubled = sorted({str(path) for path in found if found.count(path) > 1})
-    if doubled:
-        raise InputError(f"dataset.{role}: {doubled[0]} is named twice", "remove one of the two, or the pattern that matches it again")
-    return found
 
 
 def _dict_splits(folder: Path) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from tasks.file_patterns import Names, absolute
 from tasks.settings import Settings
 
 Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
@@ -35,13 +36,6 @@ _EXAMPLES = {
     "pairs": "pairs: [train.jsonl]",
     "packages": "packages: [pandas, sklearn]",
 }
-
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class Columns(Settings):
@@ -189,12 +183,8 @@ class DatasetSettings(Settings):
         for name in PATH_FIELDS:
             value = getattr(self, name)
             if value:
-                paths[name] = _absolute(base, value) if isinstance(value, str) else tuple(_absolute(base, one) for one in value)
+                paths[name] = absolute(base, value) if isinstance(value, str) else tuple(absolute(base, one) for one in value)
         return self.model_copy(update=paths)
-
-
-def _absolute(base: Path, path: str) -> str:
-    return str(base / Path(path).expanduser())
 
 
 def _listing(names: Iterable[str]) -> str:

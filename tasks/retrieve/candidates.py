@@ -8,7 +8,7 @@ the order of the output.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.errors import InputError
 from tasks.folds import Fold
 from tasks.retrieve.chunk import asked_rows
 from tasks.retrieve.chunk import keyed as chunk_key
 from tasks.retrieve.columns import (
+    NOTHING,
     ROW_BITS,
     Floats,
     Ints,
@@ -34,6 +34,7 @@ from tasks.retrieve.columns import (
     row_of,
     source_columns,
 )
+from tasks.retrieve.labelled import labelled_pairs, planted_positives
 from tasks.retrieve.random_documents import draw
 from tasks.retrieve.ranking import keep_best, ranks
 from tasks.retrieve.settings import RetrieveSettings
@@ -63,6 +64,24 @@ class Found:
         return Found(self.query[keep], self.address[keep], self.score[keep])
 
 
+@dataclass(frozen=True)
+class Others:
+    """Further sources, by name.
+
+    Args:
+        retrieved: the ``retrieve-dense`` stage's parts of those that search by vectors, in the order of the document partitions.
+        vectors: of these, the documents' and the queries' vectors, in the order of the partitions.
+        given: parts of ``given-candidates``.
+    """
+
+    retrieved: Mapping[str, Sequence[Part]] = field(default_factory=dict)
+    vectors: Mapping[str, tuple[Sequence[Part], Sequence[Part]]] = field(default_factory=dict)
+    given: Mapping[str, Part] = field(default_factory=dict)
+
+
+NO_OTHERS = Others()
+
+
 def jobs(
     settings: RetrieveSettings,
     documents: Sequence[Part],
@@ -74,6 +93,7 @@ def jobs(
     seed: int,
     planted: float = 0.0,
     chunk: Fold | None = None,
+    others: Others = NO_OTHERS,
 ) -> list[Job]:
     """One job a query partition.
 
@@ -88,16 +108,21 @@ def jobs(
         seed: of the random source.
         planted: share of the positives, of queries that have two or more, that are hidden as probes.
         chunk: the queries that have candidates; none: all.
+        others: further sources.
     """
-    depths = {"dense": settings.dense.top_k, "bm25": settings.bm25.top_k if settings.bm25 else 0}
-    searched = [name for name in settings.sources if name != "random"]
+    found = {**retrieved, **others.retrieved}
+    searched = [name for name in settings.sources if name in found]
     keyed: dict[str, Any] = {
         "sources": settings.sources,
-        "top_k": {name: depths[name] for name in searched},
+        "top_k": {name: settings.depths[name] for name in searched},
         "positive_min_grade": positive_min_grade,
         "planted": round(planted * _FOLDS),
         **chunk_key(chunk),
     }
+    if others.given:
+        keyed["given"] = {name: settings.depths[name] for name in others.given}
+    if others.vectors:
+        keyed["vectors"] = list(others.vectors)
     if settings.random:
         keyed["random"] = {"count": settings.random.count, "seed": seed}
     texts = tuple(part.only("docs.parquet") for part in documents)
@@ -110,13 +135,24 @@ def jobs(
                 "query_vectors": (embedded.only("vectors.npy"),),
                 "documents": texts,
                 "document_vectors": vectors,
-                **{name: tuple(found.only(f"{part.index}.parquet") for found in retrieved[name]) for name in searched},
+                **{name: tuple(one.only(f"{part.index}.parquet") for one in found[name]) for name in searched},
+                **{name: (one.only(f"{part.index}.parquet"),) for name, one in others.given.items()},
+                **_other_vectors(others, place),
             },
             settings=keyed,
             units=part.file("queries.parquet").rows or 0,
         )
-        for part, embedded in zip(queries, embed_queries, strict=True)
+        for place, (part, embedded) in enumerate(zip(queries, embed_queries, strict=True))
     ]
+
+
+def _other_vectors(others: Others, place: int) -> dict[str, tuple[Part, ...]]:
+    """Inputs of one query partition: vectors of further sources, by which every candidate has their score."""
+    made: dict[str, tuple[Part, ...]] = {}
+    for name, (documents, queries) in others.vectors.items():
+        made[f"{name}.document_vectors"] = tuple(part.only("vectors.npy") for part in documents)
+        made[f"{name}.query_vectors"] = (queries[place].only("vectors.npy"),)
+    return made
 
 
 def run(work: Work, out: Output) -> None:
@@ -124,21 +160,23 @@ def run(work: Work, out: Output) -> None:
     settings = work.job.settings
     queries = work.table("queries", "queries.parquet", ["query_id", "input_hash"])
     asked = asked_rows(work, work.job.inputs["queries"][0])
-    qrels = _labelled(work, queries)
+    qrels = labelled_pairs(work, queries)
     if asked is not None:
         qrels = qrels.where(np.isin(qrels.query, asked))
         out.meta["mined_queries"] = len(asked)
     found = {name: _merged(work, name, int(top_k)) for name, top_k in settings["top_k"].items()}
     if "random" in settings:
         found["random"] = _random(work, queries, asked, int(settings["random"]["count"]), int(settings["random"]["seed"]))
+    given = {name: _given(work, name, int(depth), asked) for name, depth in settings.get("given", {}).items()}
+    found |= {name: one.found for name, one in given.items()}
     addresses = np.unique(np.concatenate([qrels.address, *(source.address for source in found.values())]))
     texts = take_texts(work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), ["doc_id", "input_hash"])
     by_id = pc.array_sort_indices(texts["doc_id"].combine_chunks()).to_numpy()
     place = np.empty(len(by_id), dtype=np.int64)
     place[by_id] = np.arange(len(by_id))
-    ranked = {
-        name: _cut(source, place[np.searchsorted(addresses, source.address)], settings["top_k"].get(name)) for name, source in found.items()
-    }
+    places = {name: place[np.searchsorted(addresses, source.address)] for name, source in found.items()}
+    ranked = {name: _cut(source, places[name], settings["top_k"].get(name)) for name, source in found.items() if name not in given}
+    ranked |= {name: (one.found.query, places[name], one.found.score, one.rank) for name, one in given.items()}
     labelled = qrels.query * len(addresses) + place[np.searchsorted(addresses, qrels.address)]
     pairs = np.unique(np.concatenate([labelled, *(query * len(addresses) + doc for query, doc, _, _ in ranked.values())]))
     query, doc = np.divmod(pairs, max(len(addresses), 1))
@@ -149,60 +187,16 @@ def run(work: Work, out: Output) -> None:
     where = np.searchsorted(pairs, labelled)
     columns |= label_columns(len(pairs), where, qrels.relevance, positive & ~hidden, hidden)
     columns["provenance"] = qrels.provenance.take(inverse(len(pairs), where))
-    dense_score = _dot_products(work, query, address)
+    products = {"dense": _dot_products(work, query, address)}
+    products |= {name: _dot_products(work, query, address, f"{name}.") for name in settings.get("vectors", ())}
     for name in settings["sources"]:
-        where = np.searchsorted(pairs, ranked[name][0] * len(addresses) + ranked[name][1])
-        columns |= source_columns(name, len(pairs), where, ranked[name], dense_score, doc)
+        own = ranked.get(name, NOTHING)
+        where = np.searchsorted(pairs, own[0] * len(addresses) + own[1])
+        columns |= source_columns(name, len(pairs), where, own, products.get(name), doc)
     table = pa.table(columns).select(candidates_schema(settings["sources"]).names).cast(candidates_schema(settings["sources"]))
     out.table("candidates.parquet", table)
     out.meta.update(facts(table, settings["sources"]))
     work.report(queries.num_rows)
-
-
-class Judged(NamedTuple):
-    """Judged pairs of one query partition."""
-
-    query: Ints  # row of the query
-    address: Ints  # of the document
-    relevance: Ints
-    fold: Ints  # 0 … 99
-    provenance: pa.ChunkedArray  # NULL: the source's own
-
-    def where(self, keep: NDArray[np.bool_]) -> Judged:
-        """Some of the pairs."""
-        return Judged(self.query[keep], self.address[keep], self.relevance[keep], self.fold[keep], self.provenance.filter(pa.array(keep)))
-
-    @property
-    def own(self) -> NDArray[np.bool_]:
-        """Labels of the source: others were found by what the pipeline emitted or scored, and would be no fair probes of it."""
-        return np.asarray(self.provenance.is_null().to_numpy(), dtype=bool)
-
-
-def planted_positives(query: Ints, positive: NDArray[np.bool_], fold: Ints, below: int) -> NDArray[np.bool_]:
-    """Which positives are hidden as probes: those in the first folds, of queries that keep at least one such positive.
-
-    Args:
-        query: (n,) query of each judged pair.
-        positive: (n,) whether it is relevant by a label of the source: reviewed and promoted positives are never probes.
-        fold: (n,) 0 … 99, by hash.
-        below: folds under this are hidden; of a query whose positives all lie there, the one in the last fold stays (the first of several).
-    """
-    hidden = positive & (fold < below)
-    order = np.lexsort((np.arange(len(query)), -fold, ~positive, query))
-    first = order[np.unique(query[order], return_index=True)[1]]  # the positive in the last fold, of each query that has one
-    hidden[first] = False
-    return hidden
-
-
-def _labelled(work: Work, queries: pa.Table) -> Judged:
-    """The partition's judged pairs."""
-    qrels = work.table("queries", "qrels.parquet", ["query_id", "relevance", "fold", "doc_partition", "doc_row", "provenance"])
-    row = pc.index_in(qrels["query_id"], value_set=queries["query_id"].combine_chunks())
-    if row.null_count:
-        raise InputError(f"{row.null_count} judged pairs name queries that are not in their partition", "ingest the dataset again")
-    address = address_of(qrels["doc_partition"].to_numpy(), qrels["doc_row"].to_numpy())
-    relevance, fold = (qrels[name].to_numpy().astype(np.int64) for name in ("relevance", "fold"))
-    return Judged(row.to_numpy().astype(np.int64), address, relevance, fold, qrels["provenance"])
 
 
 def _merged(work: Work, source: str, top_k: int) -> Found:
@@ -238,6 +232,25 @@ def _random(work: Work, queries: pa.Table, asked: Ints | None, count: int, seed:
     return Found(query, address, np.tile(-np.arange(drawn.shape[1], dtype=np.float32), len(drawn)))
 
 
+class _Given(NamedTuple):
+    """What a source had already, with its own ranks."""
+
+    found: Found
+    rank: NDArray[np.int32]
+
+
+def _given(work: Work, name: str, depth: int, asked: Ints | None) -> _Given:
+    """The partition's candidates of a given source to its depth; NaN where it has no score."""
+    table = work.table(name, work.job.inputs[name][0].files[0].name)
+    keep = table["rank"].to_numpy() <= depth
+    if asked is not None:
+        keep &= np.isin(table["query_row"].to_numpy(), asked)
+    table = table.filter(pa.array(keep)).combine_chunks()
+    address = address_of(table["doc_partition"].to_numpy(), table["doc_row"].to_numpy())
+    score = table["score"].to_numpy(zero_copy_only=False).astype(np.float32)
+    return _Given(Found(table["query_row"].to_numpy().astype(np.int64), address, score), table["rank"].to_numpy().astype(np.int32))
+
+
 def _cut(found: Found, doc: Ints, top_k: int | None) -> Ranked:
     """(query, document's place by id, score, rank), cut to the source's depth."""
     rank = ranks(found.query, found.score, doc)
@@ -245,12 +258,12 @@ def _cut(found: Found, doc: Ints, top_k: int | None) -> Ranked:
     return found.query[keep], doc[keep], found.score[keep], rank[keep]
 
 
-def _dot_products(work: Work, query: Ints, address: Ints) -> Floats:
-    """float32 dot product of the stored vectors for each pair, one document partition at a time."""
-    asked = read_array(work.storage, work.job.inputs["query_vectors"][0].file("vectors.npy"))
+def _dot_products(work: Work, query: Ints, address: Ints, source: str = "") -> Floats:
+    """float32 dot product of the stored vectors for each pair, one document partition at a time. ``source``: whose; ``name.`` or none."""
+    asked = read_array(work.storage, work.job.inputs[f"{source}query_vectors"][0].file("vectors.npy"))
     scores = np.empty(len(query), dtype=np.float32)
     order = np.argsort(address, kind="stable")
-    parts = work.job.inputs["document_vectors"]
+    parts = work.job.inputs[f"{source}document_vectors"]
     borders = np.searchsorted(address[order], np.arange(len(parts) + 1, dtype=np.int64) << ROW_BITS)
     block = max(1, _BLOCK_FLOATS // max(1, asked.shape[1]))
     for part, first, last in zip(parts, borders, borders[1:], strict=False):
@@ -259,5 +272,6 @@ def _dot_products(work: Work, query: Ints, address: Ints) -> Floats:
             rows = order[start : min(start + block, last)]
             left = np.asarray(vectors[row_of(address[rows])], dtype=np.float32)
             scores[rows] = np.einsum("ij,ij->i", left, np.asarray(asked[query[rows]], dtype=np.float32))
-        work.report(len(asked) // (len(parts) + 1))
+        if not source:
+            work.report(len(asked) // (len(parts) + 1))
     return scores

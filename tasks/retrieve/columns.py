@@ -17,6 +17,8 @@ ROW_BITS = 40
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
 Ranked = tuple[Ints, Ints, Floats, NDArray[np.int32]]
+#: of a source that found no pair
+NOTHING: Ranked = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int32))
 
 
 def base_columns(queries: pa.Table, texts: pa.Table, query: Ints, doc: Ints, address: Ints) -> dict[str, Any]:
@@ -49,17 +51,26 @@ def inverse(count: int, where: Ints) -> pa.Array:
     return pa.array(place, mask=missing)
 
 
-def source_columns(name: str, count: int, where: Ints, ranked: Ranked, dense_score: Floats, doc: Ints) -> dict[str, Any]:
-    """Rank and score of one source; NULL where it did not find the pair."""
+def source_columns(name: str, count: int, where: Ints, ranked: Ranked, products: Floats | None, doc: Ints) -> dict[str, Any]:
+    """Rank and score of one source; NULL where it did not find the pair, or has no score.
+
+    Args:
+        name: of the source.
+        count: pairs.
+        where: (n,) which of them it found.
+        ranked: (n,) each: query, document, score (NaN: none) and rank.
+        products: (count,) the score of every pair by the source's own vectors, by which it is ranked then; none: it has no vectors.
+        doc: (count,) documents by id, which break ties.
+    """
     query, _, score, rank = ranked
     missing = np.ones(count, dtype=bool)
     missing[where] = False
-    placed, scores = np.zeros(count, dtype=np.int32), np.zeros(count, dtype=np.float32)
+    placed, scores = np.zeros(count, dtype=np.int32), np.full(count, np.nan, dtype=np.float32)
     placed[where], scores[where] = rank, score
-    column = pa.array(scores, mask=missing)
-    if name == "dense":
-        placed[where] = ranks(query, dense_score[where], doc[where])
-        column = pa.array(dense_score)
+    column = pa.array(scores, mask=missing | np.isnan(scores))
+    if products is not None:
+        placed[where] = ranks(query, products[where], doc[where])
+        column = pa.array(products)
     elif name == "random":
         column = pa.nulls(count, pa.float32())
     return {f"{name}_rank": pa.array(placed, mask=missing), f"{name}_score": column}

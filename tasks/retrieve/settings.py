@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from tasks.retrieve.further_settings import FurtherSource
 from tasks.settings import Settings
 
 
@@ -57,8 +59,41 @@ class RetrieveSettings(Settings):
     dense: DenseSettings = Field(DenseSettings(), description="search by the retriever's vectors")
     bm25: Bm25Settings | None = Field(Bm25Settings(), description="search by words; null: off")
     random: RandomSettings | None = Field(None, description="random documents; null: off")
+    further: tuple[FurtherSource, ...] = Field(
+        (), description="sources besides: runs and score tables of other retrievers, vectors, triplets, earlier rounds, other dense models"
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> RetrieveSettings:
+        names = [source.name for source in self.further]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"further: two sources are named {twice[0]!r}; name one of them differently")
+        return self
 
     @property
     def sources(self) -> list[str]:
         """Names of the sources that are on, in the order of their columns in the candidate table."""
-        return ["dense", *(["bm25"] if self.bm25 else []), *(["random"] if self.random else [])]
+        own = ["dense", *(["bm25"] if self.bm25 else []), *(["random"] if self.random else [])]
+        return [*own, *(source.name for source in self.further)]
+
+    @property
+    def depths(self) -> dict[str, int]:
+        """By source, how deep it goes."""
+        found = {"dense": self.dense.top_k}
+        if self.bm25:
+            found["bm25"] = self.bm25.top_k
+        if self.random:
+            found["random"] = self.random.count
+        return found | {source.name: source.depth for source in self.further}
+
+    def deepened(self, needs: Mapping[str, int]) -> RetrieveSettings:
+        """The same, each source at least as deep as ``needs`` has it; BM25 and random documents are switched on where they are needed."""
+        bm25, random = self.bm25, self.random
+        if "bm25" in needs:
+            bm25 = (bm25 or Bm25Settings()).model_copy(update={"top_k": max(needs["bm25"], bm25.top_k if bm25 else 0)})
+        if "random" in needs:
+            random = RandomSettings(count=max(needs["random"], random.count if random else 0))
+        dense = self.dense.model_copy(update={"top_k": max(self.dense.top_k, needs.get("dense", 0))})
+        further = tuple(source.deepened(needs.get(source.name, 0)) for source in self.further)
+        return RetrieveSettings(dense=dense, bm25=bm25, random=random, further=further)

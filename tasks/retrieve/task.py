@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tasks.folds import Fold
 from tasks.retrieve import bm25, clusters, dense
 from tasks.retrieve import candidates as merged
+from tasks.retrieve.candidates import NO_OTHERS, Others
+from tasks.retrieve.further_settings import FurtherSource
+from tasks.retrieve.given import stage as given
+from tasks.retrieve.given import vectors
+from tasks.retrieve.given.vector_files import VectorFiles
 from tasks.retrieve.settings import Bm25Settings, DenseSettings, RetrieveSettings
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
@@ -17,6 +23,9 @@ _dense = {"cpu": stage_task(dense.STAGE), "cuda": stage_task(dense.ON_DEVICE)}
 _statistics = stage_task(bm25.STATISTICS_STAGE)
 _bm25 = stage_task(bm25.STAGE)
 _candidates = stage_task(merged.STAGE)
+_given = stage_task(given.STAGE)
+_given_documents = stage_task(vectors.DOCUMENTS)
+_given_queries = stage_task(vectors.QUERIES)
 
 
 def retrieve_dense(
@@ -54,7 +63,32 @@ def candidates(
     seed: int,
     planted: float,
     chunk: Fold | None = None,
+    others: Others = NO_OTHERS,
 ) -> StageManifest:
     """The union of all sources, with labels: stage ``candidates``."""
-    work = merged.jobs(settings, documents, queries, embed_documents, embed_queries, retrieved, positive_min_grade, seed, planted, chunk)
-    return _candidates(context, work)
+    found = (embed_documents, embed_queries, retrieved)
+    return _candidates(context, merged.jobs(settings, documents, queries, *found, positive_min_grade, seed, planted, chunk, others))
+
+
+def given_source(
+    context: Context,
+    source: FurtherSource,
+    files: Sequence[Path],
+    documents: Sequence[Part],
+    queries: Sequence[Part],
+    earlier: Sequence[given.Negatives] = (),
+) -> StageManifest:
+    """Candidates that are there already: stage ``given-candidates``."""
+    return _given(context, given.jobs(source, files, documents, queries, earlier))
+
+
+def given_vectors(
+    context: Context,
+    source: FurtherSource,
+    files: tuple[VectorFiles, VectorFiles],
+    documents: Sequence[Part],
+    queries: Sequence[Part],
+) -> tuple[StageManifest, StageManifest]:
+    """Precomputed vectors: stages ``given-document-vectors`` and ``given-query-vectors``."""
+    of_documents = _given_documents(context, vectors.jobs(source, files[0], "documents", documents))
+    return of_documents, _given_queries(context, vectors.jobs(source, files[1], "queries", queries))

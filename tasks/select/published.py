@@ -16,8 +16,6 @@ from tasks.settings import Settings
 Certainty = Literal["code", "code, in part", "paper", "paper, in part", "third party", "own"]
 Sweep = tuple[str, tuple[Any, ...]]
 
-SOURCES = ("dense", "bm25", "random")
-
 
 class Published(Settings):
     """Base of all named recipes. A subclass' docstring's first line is its summary in lists.
@@ -54,11 +52,11 @@ class Published(Settings):
 def source_of(score: str) -> str:
     """The source whose ranks go with a score column: its own, or dense for a teacher's and the fixed encoder's.
 
-    >>> source_of("bm25_score"), source_of("teacher_logit")
-    ('bm25', 'dense')
+    >>> source_of("bm25_score"), source_of("splade_score"), source_of("teacher_logit"), source_of("fixed_score")
+    ('bm25', 'splade', 'dense', 'dense')
     """
     source = score.removesuffix("_score")
-    return source if source in SOURCES else "dense"
+    return source if source not in (score, "fixed") else "dense"
 
 
 def needed(depth: int, score: str = "dense_score", **features: dict[str, Any]) -> Needs:

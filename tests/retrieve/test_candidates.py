@@ -4,6 +4,7 @@ import pytest
 
 from tasks.errors import InputError
 from tasks.retrieve import bm25, candidates, dense
+from tasks.retrieve.labelled import planted_positives
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.schema import RETRIEVED
 from tasks.schema import candidates as candidates_schema
@@ -174,10 +175,10 @@ def test_planted_positives_leave_each_query_one():
     positive = np.array([True, True, True, True, True, True, True, False])
     fold = np.array([3, 50, 9, 1, 2, 7, 4, 0])
     # below 10: q0 hides folds 3 and 9, q1 keeps its only one, q2 keeps the later of 2 and 7, q3 its only positive (the other is a zero)
-    hidden = candidates.planted_positives(query, positive, fold, 10)
+    hidden = planted_positives(query, positive, fold, 10)
     assert hidden.tolist() == [True, False, True, False, True, False, False, False]
-    assert not candidates.planted_positives(query, positive, fold, 0).any()
-    assert candidates.planted_positives(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64), 10).tolist() == []
+    assert not planted_positives(query, positive, fold, 0).any()
+    assert planted_positives(np.empty(0, np.int64), np.empty(0, bool), np.empty(0, np.int64), 10).tolist() == []
 
 
 def test_planted_positives_are_candidates_that_no_longer_count_as_positives(tmp_path):
