@@ -19,13 +19,14 @@ _FRAME = 3  # a column's separator and padding
 _TEXT_MIN = 16
 _HEADER_MIN = 10
 _LONGEST = 20_000
+_LINES, _CHARACTERS = 8, 300  # whichever is more: of one value that stands among others, downwards
 
 
 def print_table(console: Console, table: pa.Table, max_rows: int | None = MAX_ROWS) -> None:
     """Print a result so that no line is wider than the console.
 
-    One row that does not fit is written downwards. Else long texts and names are cut (…), and columns that still do not fit
-    are left out; a note below names them.
+    One row that does not fit is written downwards, none of several values much longer than eight lines. Else long texts and names are
+    cut (…), and columns that still do not fit are left out; a note below names what is cut downwards or left out.
 
     Args:
         console: where to; its width counts.
@@ -38,11 +39,13 @@ def print_table(console: Console, table: pa.Table, max_rows: int | None = MAX_RO
     widths = fit(table.column_names, columns, numeric, console.width)
     natural = sum(_widest(name, column) + _FRAME for name, column in zip(table.column_names, columns, strict=True)) + 1
     if table.num_rows == 1 and natural > console.width:
-        console.print(_downwards(table.column_names, columns, console.width))
+        downwards, shortened = _downwards(table.column_names, columns, console.width)
+        console.print(downwards)
+        note = f"1 row; shortened: {plain(', '.join(shortened))} (ask for it alone, or --format json)" if shortened else "1 row"
     else:
         console.print(_across(table.column_names, columns, numeric, widths))
-    left_out = [] if table.num_rows == 1 else table.column_names[len(widths) :]
-    console.print(Text(_note(table.num_rows, shown.num_rows, left_out, table.num_columns), style="dim"), highlight=False)
+        note = _note(table.num_rows, shown.num_rows, table.column_names[len(widths) :], table.num_columns)
+    console.print(Text(note, style="dim"), highlight=False)
 
 
 def cells(column: pa.ChunkedArray) -> list[str | None]:
@@ -147,16 +150,22 @@ def _across(names: Sequence[str], columns: Sequence[Sequence[str | None]], numer
     return shown
 
 
-def _downwards(names: Sequence[str], columns: Sequence[Sequence[str | None]], width: int) -> Table:
+def _downwards(names: Sequence[str], columns: Sequence[Sequence[str | None]], width: int) -> tuple[Table, list[str]]:
+    """One row, and the names of the columns whose value is shortened."""
     names_width = min(max(_widest(name, []) for name in names), width // 2)
     shown = Table(show_header=False)
     shown.add_column(style="bold", overflow="fold", width=names_width)
-    shown.add_column(
-        overflow="fold", width=min(max(_widest("", column) for column in columns), max(1, width - names_width - 2 * _FRAME - 1))
-    )
+    room = min(max(_widest("", column) for column in columns), max(1, width - names_width - 2 * _FRAME - 1))
+    shown.add_column(overflow="fold", width=room)
+    most = max(_LINES * room, _CHARACTERS) if len(names) > 1 else _LONGEST
+    shortened = []
     for name, column in zip(names, columns, strict=True):
-        shown.add_row(Text(plain(name)), _cell(column[0]))
-    return shown
+        cell = _cell(column[0])
+        if cell.cell_len > most:
+            shortened.append(name)
+            cell.truncate(most - room // 2, overflow="ellipsis")  # lines break at words, so that they are not all full
+        shown.add_row(Text(plain(name)), cell)
+    return shown, shortened
 
 
 def _cell(cell: str | None) -> Text:

@@ -33,7 +33,7 @@ RECIPES = (
     "hardmine", "top", "skip-n", "nv-retriever", "bge", "simans",
     "ance", "ambiguous-window", "query-quantiles", "bm25-static", "rance", "quotas",
 )  # fmt: skip
-DEPTHS = {"sources": {"dense": 100}, "teacher_depth": 30}
+DEPTHS = {"sources": {"dense": 100}, "teacher_depth": 20}
 COPIES = {"kind": "duplicate"}
 HALF = {"kind": "teacher_ceiling", "ceiling": 0.5, "on_null": "reject"}
 NEARLY = {"kind": "relative_margin", "score": "teacher_sigmoid", "margin": 0.05, "on_null": "reject"}
@@ -44,7 +44,7 @@ SCORED: tuple[str | dict[str, Any], ...] = (
     "top", "skip-n", "nv-retriever", "bge", "simans", "quotas",
 )  # fmt: skip
 HEADER = "| recipe | true | planted survival | interval | covers | mean difference, points |\n|---|---|---|---|---|---|"
-TEACHER = {"train": {"epochs": 2, "folds": 0, "max_length": 128}, "depth": 30, "max_length": 128}
+TEACHER = {"train": {"epochs": 2, "folds": 0}, "depth": 20, "max_length": 128}
 ESTIMATORS = ("planted_survival", "planted_survival_weighted")
 Pairs = set[tuple[str, str]]
 Found = tuple[float, dict[str, tuple[float, float, float]]]

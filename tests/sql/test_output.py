@@ -67,6 +67,18 @@ def test_one_wide_row_is_written_downwards():
     assert "left out" not in out
 
 
+def test_a_long_value_leaves_room_for_the_others():
+    table = pa.table({"recipe": ["top"], "settings": ["word " * 3000], "last": ["seen"]})
+    out = printed(table, 60)
+    assert len(out.splitlines()) <= 8 + 5
+    assert "…" in out
+    assert "seen" in out
+    assert out.endswith("1 row; shortened: settings (ask for it alone, or --format json)\n")
+    alone = printed(table.select(["settings"]), 60)
+    assert alone.count("word") == 3000
+    assert alone.endswith("1 row\n")
+
+
 def test_rows_are_counted():
     table = pa.table({"n": list(range(1000))})
     out = printed(table, 200, max_rows=3)
