@@ -69,12 +69,12 @@ def test_one_wide_row_is_written_downwards():
 
 def test_a_long_value_leaves_room_for_the_others():
     table = pa.table({"recipe": ["top"], "settings": ["word " * 3000], "last": ["seen"]})
-    out = printed(table, 60)
+    out = printed(table, 80)
     assert len(out.splitlines()) <= 8 + 5
     assert "…" in out
     assert "seen" in out
     assert out.endswith("1 row; shortened: settings (ask for it alone, or --format json)\n")
-    alone = printed(table.select(["settings"]), 60)
+    alone = printed(table.select(["settings"]), 80)
     assert alone.count("word") == 3000
     assert alone.endswith("1 row\n")
 
