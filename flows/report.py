@@ -18,7 +18,9 @@ from flows.staleness_report import staleness_section
 from flows.stored import measured, review_verdict, stored_settings, stored_stage
 from flows.summary import REASONS
 from tasks.audit.records import RoundRecord, SelectionRecord
+from tasks.calibration import ON_REVIEW
 from tasks.compare.truth import Truth
+from tasks.models.settings import PACKAGED
 from tasks.report.data import (
     Calibration,
     Cost,
@@ -44,6 +46,20 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
 _FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each pair judged by a fit that saw no label of its fold."
+_NAMES = {
+    "review": "review",
+    "review_design": "review, without the teacher",
+    "judged": "judged (exact)",
+    "planted": "planted positives",
+    "planted_survival": "planted positives",
+    "planted_survival_weighted": "planted positives, weighted",
+    "in_batch_pairs": "pairs, judged",
+    "in_batch_rows": "rows with one or more, judged",
+    "in_batch_pairs_estimated": "pairs, by similarity",
+    "in_batch_rows_estimated": "rows with one or more, by similarity",
+    "in_batch_pairs_by_labels": "pairs, by labels",
+    "in_batch_rows_by_labels": "rows with one or more, by labels",
+}
 _QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
     "planted_survival": "survival",
     "planted_survival_weighted": "survival",
@@ -166,12 +182,16 @@ def _facts(record: RoundRecord, recipe: str, baseline: str) -> Facts:
         created=record.created,
         documents=record.settings["facts"]["documents"],
         queries=record.settings["facts"]["queries"],
-        model=Path(str(settings["model"]["path"])).name,
-        teacher=Path(str(teacher["path"])).name if teacher.get("path") else "trained in the run" if teacher else "",
+        model=_model(str(settings["model"]["path"])),
+        teacher=_model(str(teacher["path"])) if teacher.get("path") else "trained in the run" if teacher else "",
         recipe=recipe,
         baseline=baseline,
         settings=settings,
     )
+
+
+def _model(path: str) -> str:
+    return PACKAGED.partition(":")[2] if path in (PACKAGED, "packaged") else Path(path).name
 
 
 def _funnel(decided: StageManifest, recipe: str) -> Funnel:
@@ -204,7 +224,7 @@ def _estimates(recipe: str, table: pa.Table | None, reviewed: bool) -> list[Esti
     return [
         Estimate(
             recipe=recipe,
-            estimator=f"{row['estimator']}, batches of {row['value_of_slice']}" if row["slice"] == "batch_size" else row["estimator"],
+            estimator=_named(row["estimator"], row["value_of_slice"] if row["slice"] == "batch_size" else "", reviewed),
             words=in_words(row["estimator"], reviewed).removeprefix("false negatives, "),
             quantity=_QUANTITY.get(row["estimator"], "false_negatives"),
             rate=row["rate"],
@@ -214,6 +234,13 @@ def _estimates(recipe: str, table: pa.Table | None, reviewed: bool) -> list[Esti
         )
         for row in rows
     ]
+
+
+def _named(estimator: str, batch: str, reviewed: bool) -> str:
+    """As the page names an estimator, beside others of the same quantity."""
+    if estimator == "calibrated_teacher":
+        return f"teacher, {ON_REVIEW}" if reviewed else "teacher, fitted on labels: no count"
+    return _NAMES.get(estimator, estimator.replace("_", " ")) + (f", batches of {batch}" if batch else "")
 
 
 def _slices(table: pa.Table | None, yields: pa.Table | None) -> tuple[Slice, ...]:
@@ -282,7 +309,9 @@ def _cost(manifest: StageManifest) -> Cost:
     counters = manifest.counters
     size = sum(file.bytes for part in manifest.parts for file in part.files)
     return Cost(
-        stage=manifest.stage,
+        stage=f"{manifest.stage}: {written}"
+        if (written := manifest.settings.get("format")) and manifest.stage == "shards"
+        else manifest.stage,
         seconds=manifest.seconds,
         model_calls=counters.get("model_calls", 0),
         cache_hits=counters.get("cache_hits", 0),

@@ -90,12 +90,19 @@ def leak_figure(name: str, plot: LeakPlot) -> Drawn:
     return inline_svg(name, SIZE, plot.draw, words), inline_svg(f"{name}-narrow", (NARROW, 5.6), plot.draw, words)
 
 
+_AXES = {
+    "false_negatives": "false negatives among the negatives (%)",
+    "survival": "survival: P(emitted | relevant and retrieved) (%)",
+    "in_batch": "share of the batch's pairs, or of its rows (%)",
+}
+
+
 def estimates_figure(name: str, estimates: Sequence[Estimate], colours: dict[str, str]) -> Drawn:
     """Each recipe's rates with their intervals, one mark an estimator.
 
     Args:
         name: of the figure.
-        estimates: with a rate.
+        estimates: with a rate, one or more, of one quantity.
         colours: by estimator.
     """
     recipes = list(dict.fromkeys(each.recipe for each in estimates))
@@ -118,8 +125,7 @@ def estimates_figure(name: str, estimates: Sequence[Estimate], colours: dict[str
         axes.set_ylim(max(places) + 0.6, -0.6)
         axes.set_xlim(left=0)
         _plain_rows(axes)
-        survival = bool(rows) and rows[0][1].quantity == "survival"
-        axes.set_xlabel("survival: P(emitted | relevant and retrieved) (%)" if survival else "false negatives among the negatives (%)")
+        axes.set_xlabel(_AXES[estimates[0].quantity])
 
     return _both(name, 0.75 + 0.24 * (max(places) + 1), draw, "Estimated rates with their intervals, by recipe and estimator")
 

@@ -21,6 +21,11 @@ _WIDTH = 7.2  # inches
 _ROW = 0.34
 _TITLE = 0.5
 _GROUPS = {"positive": "positives", "negative": "negatives", "suspect": "suspects", "rejected": "rejected", "planted": "planted"}
+_WORDS = {
+    "dense_score": "similarity of query and document",
+    "teacher_logit": "the teacher's logit",
+    "label_evidence": "what neighbouring labels say",
+}
 
 
 def bars_picture(title: str, amounts: Mapping[str, int]) -> str:
@@ -72,11 +77,13 @@ def histograms(table: pa.Table) -> list[Histogram]:
     for score in table["score"].unique().to_pylist():
         rows = table.filter(pc.equal(table["score"], score)).sort_by([("kind", "ascending"), ("low", "ascending")]).to_pylist()
         lows = sorted({row["low"] for row in rows})
-        counts = {_GROUPS[row["kind"]]: [0] * len(lows) for row in rows}
+        kinds = {row["kind"] for row in rows}
+        counts = {group: [0] * len(lows) for kind, group in _GROUPS.items() if kind in kinds}
         for row in rows:
             counts[_GROUPS[row["kind"]]][lows.index(row["low"])] = row["pairs"]
         edges = (*lows, max(row["high"] for row in rows))
-        found.append(Histogram(score=score, edges=edges, counts={name: tuple(values) for name, values in counts.items()}))
+        shares = {name: tuple(values) for name, values in counts.items()}
+        found.append(Histogram(score=score, words=_WORDS.get(score, ""), edges=edges, counts=shares))
     return found
 
 

@@ -83,7 +83,8 @@ def recipes_table(outcomes: Sequence[RecipeOutcome], own: str, keys: Mapping[str
 
 
 def estimates_table(estimates: Sequence[Estimate], keys: Mapping[str, Key]) -> Table:
-    """All estimates, by recipe."""
+    """All estimates, by recipe; a note that stands above already is not said again."""
+    before = ["", *(each.note for each in estimates)]
     rows = [
         Row(
             (
@@ -91,10 +92,10 @@ def estimates_table(estimates: Sequence[Estimate], keys: Mapping[str, Key]) -> T
                 Cell(line(each.estimator, 60), key=keys.get(each.estimator)),
                 Cell(percent(each.rate)),
                 Cell(interval(each.low, each.high) or NOTHING),
-                Cell(line(each.note, 300)),
+                Cell("as above" if each.note and each.note == last else line(each.note, 500)),
             )
         )
-        for each in estimates
+        for each, last in zip(estimates, before, strict=False)
     ]
     return _without_empty(Table("Estimates", _heads("recipe, estimator", "rate, interval", "note"), tuple(rows)))
 

@@ -84,6 +84,14 @@ def test_thresholds_are_found_on_the_same_queries(mined, tmp_path):
     assert "split test was read" in found((), "test")[2].notes[0]
     page = report(setting, record, tmp_path / "report.html", [], truth(()), 0).read_text()
     assert f"Compared on {len(by['train'])} queries of split train (and of none)." in page
+    for name in (
+        "all-MiniLM-L6-v2",
+        "rows with one or more, by labels, batches of 48",
+        "share of the batch&#39;s pairs",
+        "shards: triplet",
+    ):
+        assert name in page.replace("batch's", "batch&#39;s")
+    assert "in_batch_" not in page
 
 
 def test_splits_that_are_not_there_and_a_truth_of_held_out_queries(mined):

@@ -1,6 +1,7 @@
 import re
 from xml.etree import ElementTree as ET
 
+import pyarrow as pa
 import pytest
 
 from tasks.compare.families import families
@@ -8,6 +9,7 @@ from tasks.compare.plot import LeakPlot
 from tasks.report import figures
 from tasks.report.data import Comparison, Cost, Estimate, Funnel, Histogram, ReliabilityBin
 from tasks.report.keys import estimator_colours, group_keys, recipe_keys
+from tasks.report.pictures import histograms
 from tests.report.build import COST, FUNNELS, SCORES, YIELDS, calibration, comparison, estimates
 
 STRANGE = 'a $x^{ <b> "q" & 🧪 عربي id="x"'
@@ -116,3 +118,27 @@ def test_known_groups_have_their_colours():
         ("positives", "var(--s2)", "1"),
         ("others", "var(--s7)", "3"),
     ]
+
+
+def test_what_is_counted_in_a_batch_is_not_called_a_share_of_the_negatives():
+    said = {}
+    for quantity in ("false_negatives", "survival", "in_batch"):
+        given = [Estimate(recipe="top", estimator="x", quantity=quantity, rate=0.1, low=0.0, high=0.2)]
+        said[quantity] = words(figures.estimates_figure("f", given, estimator_colours(given))[0])[-2]  # the last is the recipe's
+    assert said == {
+        "false_negatives": "false negatives among the negatives (%)",
+        "survival": "survival: P(emitted | relevant and retrieved) (%)",
+        "in_batch": "share of the batch's pairs, or of its rows (%)",
+    }
+
+
+def test_histograms_of_a_selection():
+    kinds = {"negative": (3, 1), "planted": (0, 1), "positive": (0, 2), "suspect": (1, 0)}
+    rows = [
+        {"score": "dense_score", "kind": kind, "low": low, "high": low + 0.5, "pairs": pairs}
+        for kind, counts in kinds.items()
+        for low, pairs in zip((0.0, 0.5), counts, strict=True)
+    ]
+    (found,) = histograms(pa.Table.from_pylist(rows))
+    assert (found.score, found.words, found.edges) == ("dense_score", "similarity of query and document", (0.0, 0.5, 1.0))
+    assert list(found.counts.items()) == [("positives", (0, 2)), ("negatives", (3, 1)), ("suspects", (1, 0)), ("planted", (0, 1))]

@@ -92,6 +92,11 @@ def test_estimates_without_a_rate_keep_their_note():
     assert (heads(table), cells(table)) == (["recipe", "estimator", "note"], [["top", "review", "no review yet"]])
 
 
+def test_a_note_is_said_once():
+    given = [Estimate(recipe=name, estimator="x", rate=0.1, note=note) for name, note in [("a", "n"), ("b", "n"), ("c", "m"), ("d", "")]]
+    assert [row[-1] for row in cells(estimates_table(given, {}))] == ["n", "as above", "m", ""]
+
+
 def test_the_headline_is_measured_else_estimated():
     data = {"facts": FACTS, "false_negatives": estimates()}
     measured = tiles(empty(**data, comparison=comparison()))[0]
