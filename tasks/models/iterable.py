@@ -12,7 +12,7 @@ Row = dict[str, Any]
 State = dict[str, Any]
 
 
-class IterableRows(IterableDataset[Row]):
+class IterableRows(IterableDataset[Row]):  # type: ignore[misc]
     """Rows that a function gives, from where it is told to.
 
     Args:
