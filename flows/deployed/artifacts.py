@@ -11,8 +11,8 @@ from typing import Any
 from markupsafe import escape
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from flows.deployed.pages import Pictures, is_made, keep_page, page_name, report_key
 from flows.rates import shown
-from flows.report import report
 from flows.results import MineResult, SelectionResult
 from flows.rounds import RoundsResult
 from flows.staleness import staleness_curves
@@ -91,27 +91,24 @@ def summary(storage: Storage, record: RoundRecord, result: MineResult) -> str:
     lines += ["### False negatives", "", *estimates_lines(result.selections), ""]
     lines += [f"> {_plain(note)}\n" for note in result.notes]
     reasons = {REASONS.get(name, name.replace("_", " ")): count for name, count in list(chosen.reasons.items())[:_REASONS]}
-    if reasons:
-        lines += [f"![why candidates were rejected]({bars_picture('Why candidates were rejected', reasons)})", ""]
     table = measured(storage, record.selection(chosen.selection_id), "histogram.parquet")
-    if table is not None:
-        lines += [f"![scores by decision]({scores_picture(one)})" for one in histograms(table)]
     curves = staleness_curves(storage, list_rounds(storage, record.dataset)) if result.staleness.earlier else ()
-    if curves:
-        lines += [f"![what is left of earlier rounds' negatives]({staleness_picture(curves)})"]
+    with Pictures(storage, record) as pictures:
+        if reasons:
+            lines += [f"![why candidates were rejected]({pictures.of(bars_picture, 'Why candidates were rejected', reasons)})", ""]
+        lines += [f"![scores by decision]({pictures.of(scores_picture, one)})" for one in (histograms(table) if table is not None else ())]
+        lines += [f"![what is left of earlier rounds' negatives]({pictures.of(staleness_picture, curves)})"] if curves else []
     lines += ["", "### Training files", "", *(f"- **{name}** `{folder}`" for name, folder in chosen.shards.items())]
     return "\n".join(lines)
 
 
 def link_report(context: Context, record: RoundRecord, beside: Sequence[str | dict[str, Any]]) -> str:
-    """Write the HTML report under the root and link it.
+    """Write the HTML report under the root, unless what it shows is as it was, and link it.
 
     Returns:
         Where it is.
     """
-    name = f"reports/{record.dataset}-r{record.number}.html"
-    local = report(context, record, context.storage.scratch() / f"{record.dataset}-r{record.number}.html", beside, None, _SWEEP)
-    context.storage.put_bytes(name, local.read_bytes())
+    name = write_report(context, record, beside)
     place = f"{context.storage.root}/{name}"
     link = place if "://" in place else Path(place).as_uri()
     if os.environ.get(REPORTS_URL) and os.environ.get(REPORTS_ROOT) == context.storage.root:
@@ -122,6 +119,21 @@ def link_report(context: Context, record: RoundRecord, beside: Sequence[str | di
     return place
 
 
+def write_report(context: Context, record: RoundRecord, beside: Sequence[str | dict[str, Any]]) -> str:
+    """The HTML report, made again only if what it shows has changed.
+
+    Returns:
+        Its name under the root.
+    """
+    name, key = page_name(record, ".html"), report_key(context.storage, record, list(beside), _SWEEP)
+    if not is_made(context.storage, name, key):
+        from flows.report import report  # a third of what a flow would import
+
+        local = report(context, record, context.storage.scratch() / Path(name).name, beside, None, _SWEEP)
+        keep_page(context.storage, name, local.read_bytes(), key)
+    return name
+
+
 def estimates_lines(selections: Sequence[SelectionResult]) -> list[str]:
     """What is known of the selections' false negatives, as lines of Markdown."""
     rows = []
@@ -129,10 +141,10 @@ def estimates_lines(selections: Sequence[SelectionResult]) -> list[str]:
         for name, words in shown(one.measures).items():
             rate, low, high, pairs, _ = one.measures["estimates"][name]
             if rate is not None:
-                rows.append((one.recipe, words, f"{100 * rate:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %", f"{pairs:,}"))
+                rows.append((one.recipe, f"{100 * rate:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %", f"{pairs:,}", words))
     if not rows:
         return ["No estimate: there are no judgements, no teacher, no review and no planted positive."]
-    return _table(("recipe", "share", "estimate", "interval", "pairs"), rows)
+    return _table(("recipe", "estimate", "interval", "pairs", "share of"), rows)
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -27,7 +27,7 @@ from flows.server import browsed, free_port, is_free, pages_api, server
 from tasks.errors import UsageError
 
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux' prctl: processes whose parent died come to us
-_POLL = 2.0
+_POLL = 1.0
 
 
 def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> None:

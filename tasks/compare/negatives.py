@@ -18,7 +18,7 @@ FROM selection d SEMI JOIN anchors a
   ON a.stage = d.stage AND a.query_id = d.query_id AND (d.positive_id IS NULL OR a.positive_id = d.positive_id)
 WHERE d.decision = 'negative' ORDER BY ALL"""
 
-_USED = pa.array(["negative", "positive", "pseudo_positive"])
+_USED = ("negative", "positive", "pseudo_positive")
 
 DECISION_COLUMNS = ("stage", "query_id", "doc_id", "positive_id", "decision", "draw", "label", "weight")
 
@@ -46,6 +46,6 @@ def training(selection: pa.Table, rows: pa.Table | None = None) -> Training:
             pseudo-positive has a row a stage.
     """
     table = selection.select(DECISION_COLUMNS)
-    table = table.filter(pc.is_in(table["decision"], value_set=_USED))
+    table = table.filter(pc.is_in(table["decision"], value_set=pa.array(_USED)))
     anchors = run(_DECIDED, {"selection": table}) if rows is None else run(_LAID_OUT, {"rows": rows})
     return Training(anchors, run(_DRAWN, {"selection": table, "anchors": anchors}))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import xxhash
 
+_CODE = (".py", ".j2", ".css")
+
 
 def source_digest(folder: Path) -> str:
-    """Eight hex digits over all Python files under a folder, their names and contents."""
+    """Eight hex digits over all Python files and templates under a folder, their names and contents."""
     digest = xxhash.xxh3_64()
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in _CODE):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()}\n{len(content)}\n".encode())
         digest.update(content)

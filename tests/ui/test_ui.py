@@ -135,7 +135,7 @@ def test_a_doubtful_round_waits_for_a_person(served, ui, collection, cross_encod
     assert set(COMPUTED) <= set(before)
     ui.open(f"/runs/flow-run/{run['id']}", "Suspended")
     ui.page.get_by_role("button", name="Resume").first.click()
-    ui.page.get_by_text("of the negatives are relevant").wait_for()
+    ui.page.get_by_text("the limit is 0.0 %").wait_for()
     picture(ui, "approval")
     ui.choose("Decision", "publish")
     ui.page.get_by_role("button", name="Submit").last.click()
