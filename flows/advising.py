@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flows.selection import compute_features
 from flows.stored import stored_facts, stored_table
-from flows.tuning import Tuning, tuned_on
+from flows.tuning import Tuning, record_reading, tuned_on
 from tasks.audit.records import RoundRecord
 from tasks.compare.advice import Advice, advise
 from tasks.compare.truth import Truth
@@ -82,6 +82,7 @@ def find_threshold(context: Context, record: RoundRecord, request: AdviceRequest
         relevance = LikelyRelevant(on_null="keep").relevance()
         scored = run(f"SELECT *, ({relevance})::FLOAT AS likely_relevance FROM scored ORDER BY query_id, doc_id", {"scored": scored})
     looked = tuned_on(context.storage, table.queries, request.split, request.truth, scored)
+    record_reading(context.storage, record, looked)
     scored = looked.of(scored)
     known = measures(scored)
     for column in request.columns:

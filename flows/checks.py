@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from flows.settings import MineSettings
 from flows.sources import check_further
-from tasks.audit.checkpoints import models_measured
+from tasks.audit.checkpoints import split_readers
 from tasks.corpus.dataset import Dataset
 from tasks.errors import InputError, UsageError
 from tasks.evaluate.settings import EvaluateSettings
@@ -55,7 +55,7 @@ def check_models(settings: MineSettings, storage: Storage | None = None) -> None
 
 
 def check_test_unread(storage: Storage, dataset: str, settings: EvaluateSettings, model: str) -> None:
-    """Fail before anything runs where split test is to be read for a second model: its figure says what a choice is worth once.
+    """Fail before anything runs where split test is to be read a second time: its figure says what a choice is worth once.
 
     Args:
         storage: the root.
@@ -64,14 +64,15 @@ def check_test_unread(storage: Storage, dataset: str, settings: EvaluateSettings
         model: fingerprint of the model that is to be measured; the same one again is no second reading.
 
     Raises:
-        UsageError: another model was measured on test before, and ``reread_test`` is not set.
+        UsageError: another model was measured on test before, or recipes were compared by its truth, and ``reread_test`` is not set.
     """
     if settings.split.lower() != "test" or settings.reread_test:
         return
-    before = [one for one in models_measured(storage, dataset, settings.split) if one != model]
+    before = [one for one in split_readers(storage, dataset, settings.split) if one != model]
     if before:
         raise UsageError(
-            f"dataset {dataset}: split {settings.split!r} was read before, for {len(before)} other model(s), the first {before[0]}",
+            f"dataset {dataset}: split {settings.split!r} was read before, {len(before)} time(s): {', '.join(before[:3])}"
+            + (" …" if len(before) > 3 else ""),
             "compare and choose by dev; to read test again in spite of that: --reread-test (evaluate.reread_test: true), which is counted",
         )
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.selection import Table, check_depth, check_features, compute_features, decide
 from flows.stored import stored_facts, stored_table
-from flows.tuning import Tuning, tuned_on
+from flows.tuning import Tuning, record_reading, tuned_on
 from tasks.audit.records import RoundRecord
 from tasks.compare.curves import Curve, CurvePoint, at_yield, curve
 from tasks.compare.metrics import SCORED_COLUMNS, measure
@@ -104,6 +104,7 @@ def compare(context: Context, record: RoundRecord, request: CompareRequest) -> C
     table, facts = stored_table(context.storage, record), stored_facts(record, request.num_negatives)
     scored = _scored(context.storage, table.scored)
     looked = tuned_on(context.storage, table.queries, request.split, request.truth, scored)
+    record_reading(context.storage, record, looked)
     scored = looked.of(scored)
     request = replace(request, truth=looked.truth)
     seed = int(record.settings["seed"])

@@ -18,7 +18,7 @@ from flows.selection import shard_settings
 from flows.settings import MineSettings
 from flows.stored import stored_settings, stored_stage, stored_table
 from flows.trained_on import check_unseen, encoders, lists_behind
-from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, models_measured, publish_evaluation, publish_training
+from tasks.audit.checkpoints import EvaluationRecord, TrainingRecord, publish_evaluation, publish_training, split_readers
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
@@ -53,7 +53,8 @@ class Trained(BaseModel):
 class Evaluated(BaseModel):
     """Measures of a checkpoint on one split, each with its interval over queries.
 
-    ``read``: how many models were measured on this split so far, this one among them. ``training_known``: whether the root has the
+    ``read``: how often this split was read so far: models that were measured on it, this one among them, and rounds whose recipes were
+    compared by its truth. ``training_known``: whether the root has the
     trainings behind the model; of another model nobody knows here whether it was trained on these queries.
     """
 
@@ -153,8 +154,8 @@ def evaluate_checkpoint(
         truth: query_id, doc_id, relevance in the place of the dataset's own labels.
 
     Raises:
-        UsageError: the split is test, another model was measured on it before, and ``settings.reread_test`` is not set; or the
-            checkpoint was trained on queries of the split, whatever split they were of then.
+        UsageError: the split is test, another model was measured on it before or recipes were compared by its truth, and
+            ``settings.reread_test`` is not set; or the checkpoint was trained on queries of the split, whatever split they were of then.
         InputError: the split has no query with a positive.
     """
     storage = context.storage
@@ -198,7 +199,7 @@ def evaluate_checkpoint(
         split=settings.split,
         queries=evaluated.queries,
         measures=evaluated.measures,
-        read=len(models_measured(storage, record.dataset, settings.split)),
+        read=len(split_readers(storage, record.dataset, settings.split)),
         training_known=training_known,
         slices=tuple(read_table(storage, manifest.parts[0].file("slices.parquet")).to_pylist()),
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.audit.checkpoints import ReadingRecord, publish_reading
+from tasks.audit.records import RoundRecord
 from tasks.compare.truth import Truth, check_truth
 from tasks.corpus.settings import TRAIN
 from tasks.errors import InputError, UsageError
@@ -29,6 +31,7 @@ class Tuning:
         notes: what a reader must know besides.
         ids: of the queries; none: all.
         groups: query_id, group of the round's queries: what is independent of each other.
+        test: of how many queries of split test judgements are looked at.
     """
 
     words: str
@@ -36,6 +39,7 @@ class Tuning:
     notes: tuple[str, ...] = ()
     ids: pa.Array | None = None
     groups: pa.Table | None = None
+    test: int = 0
 
     def of(self, table: pa.Table) -> pa.Table:
         """Rows of these queries.
@@ -75,9 +79,15 @@ def tuned_on(storage: Storage, queries: Sequence[Part], split: str, truth: Truth
     which = pc.is_in(named, value_set=pa.array(sorted(inside)))
     ids = None if wanted == ALL else table["query_id"].filter(which).combine_chunks()
     held_out = table["query_id"].filter(pc.equal(named, TEST)).combine_chunks()
-    notes = _read_test(truth, held_out) if TEST in inside else ()
+    read = _of_test(truth, held_out) if TEST in inside else 0
     shown = "queries of all splits" if wanted == ALL else f"queries of split {wanted}" + (" (and of none)" if wanted == TRAIN else "")
-    return Tuning(f"{sum(counts[name] for name in inside):,} {shown}", _judged(truth, ids, wanted), notes, ids, groups)
+    return Tuning(f"{sum(counts[name] for name in inside):,} {shown}", _judged(truth, ids, wanted), _said(read), ids, groups, read)
+
+
+def record_reading(storage: Storage, record: RoundRecord, looked: Tuning) -> None:
+    """Keep that a round's recipes were compared by the truth of split test, so that test counts as read."""
+    if looked.test:
+        publish_reading(storage, ReadingRecord(dataset=record.dataset, round=record.number, split=TEST))
 
 
 def _judged(truth: Truth | None, ids: pa.Array | None, split: str) -> Truth | None:
@@ -94,9 +104,15 @@ def _judged(truth: Truth | None, ids: pa.Array | None, split: str) -> Truth | No
     return replace(truth, judged=judged)
 
 
-def _read_test(truth: Truth | None, held_out: pa.Array) -> tuple[str, ...]:
-    """What is said where judgements of split test are looked at."""
-    read = 0 if truth is None else int(pc.sum(pc.is_in(truth.judged["query_id"], value_set=held_out)).as_py() or 0)
+def _of_test(truth: Truth | None, held_out: pa.Array) -> int:
+    """How many queries of split test are judged."""
+    return 0 if truth is None else int(pc.sum(pc.is_in(truth.judged["query_id"], value_set=held_out)).as_py() or 0)
+
+
+def _said(read: int) -> tuple[str, ...]:
+    """What readers are told where judgements of split test are looked at."""
     if not read:
         return ()
-    return (f"the truth of {read:,} queries of split test was read: what is chosen by it is not measured on test any more",)
+    return (
+        f"the truth of {read:,} queries of split test was read, and that is counted: what is chosen by it is not measured on test any more",
+    )

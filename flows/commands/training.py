@@ -40,6 +40,13 @@ def train(
     else:
         facts = found.facts
         out.print(f"{facts['steps']:,} steps on {facts['samples']:,} rows of {found.round}, recipe {found.recipe}", highlight=False)
+        for name in ("teacher", "bm25"):
+            if lacking := facts.get(f"pairs_without_{name}"):
+                out.print(
+                    f"[yellow]note[/yellow] {lacking:,} of {facts['negatives']:,} pairs of positive and negative lack a score of {name} "
+                    "and teach nothing by it: mine with a deeper one",
+                    highlight=False,
+                )
         out.print(f"[bold]checkpoint[/bold] {escape(found.model)}", soft_wrap=True, highlight=False)
 
 
@@ -50,7 +57,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Queries that none was trained on: dev, test or calibration.")] = "dev",
     qrels: Annotated[Path | None, typer.Option(help="Fuller judgements to measure by, in the place of the dataset's own labels.")] = None,
     reread_test: Annotated[
-        bool, typer.Option("--reread-test", help="Measure on test although another model was measured on it before; that is counted.")
+        bool, typer.Option("--reread-test", help="Measure on test although it was read before; that is counted.")
     ] = False,
     root: Root = "./mining",
     as_json: AsJson = False,
@@ -82,7 +89,8 @@ def evaluate(
         )
     if found.split.lower() == "test" and found.read > 1:
         out.print(
-            f"[yellow]note[/yellow] {found.read} models were measured on test: who chooses among them by it reads too much into it",
+            f"[yellow]note[/yellow] test was read {found.read} times, by models and to compare recipes: who chooses by it reads too much "
+            "into it",
             highlight=False,
         )
 

@@ -122,7 +122,7 @@ def evaluate(
         round_name: DATASET/NUMBER, DATASET (its last round), or latest.
         model: The checkpoint; empty: the round's own retriever.
         split: Queries that none was trained on.
-        reread_test: Measure on test although another model was measured on it before; that is counted.
+        reread_test: Measure on test although it was read before; that is counted.
         place: Where everything is kept.
     """
     settings = validate(EvaluateSettings, {"split": split, "reread_test": reread_test}, file="form")

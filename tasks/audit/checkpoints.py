@@ -1,4 +1,7 @@
-"""Checkpoints as records: what was trained on which round, and what each measured on held-out queries; behind one pointer a dataset."""
+"""Checkpoints as records: what was trained on which round, what each measured on held-out queries, and who else read their truth.
+
+Behind one pointer a dataset.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,28 @@ class EvaluationRecord(_Record):
     created: str = ""
 
 
-Record = TypeVar("Record", TrainingRecord, EvaluationRecord)
+class ReadingRecord(_Record):
+    """Recipes or thresholds of a round were compared by the truth of a held-out split.
+
+    Args:
+        dataset: name.
+        round: whose recipes.
+        split: whose truth.
+        created: when first (UTC).
+    """
+
+    dataset: str
+    round: int
+    split: str
+    created: str = ""
+
+
+Record = TypeVar("Record", TrainingRecord, EvaluationRecord, ReadingRecord)
+_KINDS: dict[str, type[TrainingRecord] | type[EvaluationRecord] | type[ReadingRecord]] = {
+    "trained": TrainingRecord,
+    "evaluated": EvaluationRecord,
+    "read": ReadingRecord,
+}
 
 
 def publish_training(storage: Storage, record: TrainingRecord) -> TrainingRecord:
@@ -96,6 +120,12 @@ def publish_evaluation(storage: Storage, record: EvaluationRecord) -> Evaluation
     return next(same, None) or _publish(storage, "evaluated", record)
 
 
+def publish_reading(storage: Storage, record: ReadingRecord) -> ReadingRecord:
+    """Keep that a truth was read; the same round's again is no further reading."""
+    same = (one for one in read_readings(storage, record.dataset) if (one.round, one.split) == (record.round, record.split))
+    return next(same, None) or _publish(storage, "read", record)
+
+
 def read_trainings(storage: Storage, dataset: str) -> list[TrainingRecord]:
     """All trainings of a dataset, in the order in which they were recorded."""
     return [read_record(storage, name, TrainingRecord) for name in _names(storage, dataset, "trained")]
@@ -106,9 +136,14 @@ def read_evaluations(storage: Storage, dataset: str) -> list[EvaluationRecord]:
     return [read_record(storage, name, EvaluationRecord) for name in _names(storage, dataset, "evaluated")]
 
 
+def read_readings(storage: Storage, dataset: str) -> list[ReadingRecord]:
+    """All comparisons by a held-out split's truth, in the order in which they were recorded."""
+    return [read_record(storage, name, ReadingRecord) for name in _names(storage, dataset, "read")]
+
+
 def checkpoint_manifests(storage: Storage, dataset: str) -> list[str]:
-    """Names of all records of both kinds."""
-    return [*_names(storage, dataset, "trained"), *_names(storage, dataset, "evaluated")]
+    """Names of all records of all kinds."""
+    return [name for kind in _KINDS for name in _names(storage, dataset, kind)]
 
 
 def records_of(storage: Storage, dataset: str, models: Collection[str]) -> set[str]:
@@ -122,9 +157,8 @@ def records_of(storage: Storage, dataset: str, models: Collection[str]) -> set[s
 def rebuild_checkpoints(storage: Storage, dataset: str) -> None:
     """Make a dataset's pointer anew from its records, by their times."""
     content = {}
-    kinds: dict[str, type[TrainingRecord] | type[EvaluationRecord]] = {"trained": TrainingRecord, "evaluated": EvaluationRecord}
-    for kind, record in kinds.items():
-        names = [name for name in storage.list_names(f"manifests/checkpoints/{dataset}/") if name.rpartition("/")[2].startswith(kind)]
+    for kind, record in _KINDS.items():
+        names = [name for name in storage.list_names(f"manifests/checkpoints/{dataset}/") if name.rpartition("/")[2].startswith(f"{kind}-")]
         dated = [(found.created, name) for name in names if (found := find_record(storage, name, record)) is not None]
         content[kind] = [name for _, name in sorted(dated)]
     rebuild_pointer(storage, f"checkpoints/{dataset}", content)
@@ -138,6 +172,15 @@ def models_measured(storage: Storage, dataset: str, split: str) -> tuple[str, ..
     """
     there = (one.model for one in read_evaluations(storage, dataset) if one.split.lower() == split.lower())
     return tuple(dict.fromkeys([*forgotten_models(storage, dataset).get(split.lower(), []), *there]))
+
+
+def split_readers(storage: Storage, dataset: str, split: str) -> tuple[str, ...]:
+    """Who read a split's truth.
+
+    :func:`models_measured`, and ``recipes of DATASET/ROUND`` for each round whose recipes were compared by it.
+    """
+    compared = (f"recipes of {dataset}/{one.round}" for one in read_readings(storage, dataset) if one.split.lower() == split.lower())
+    return (*models_measured(storage, dataset, split), *compared)
 
 
 def forgotten_models(storage: Storage, dataset: str) -> dict[str, list[str]]:

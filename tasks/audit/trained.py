@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.audit.checkpoints import EvaluationRecord, forgotten_models, read_evaluations, read_trainings, recorded_datasets
+from tasks.audit.checkpoints import (
+    EvaluationRecord,
+    ReadingRecord,
+    forgotten_models,
+    read_evaluations,
+    read_readings,
+    read_trainings,
+    recorded_datasets,
+)
 from tasks.audit.records import RoundRecord
 from tasks.audit.source import Files, create, parts_with
 from tasks.store.manifest import read_stage
@@ -43,7 +51,11 @@ CHECKPOINT_IN_TABLE = {
     ("metrics", "low"): "Lower end of the interval over queries.",
     ("metrics", "high"): "Upper end of the interval over queries.",
     ("metrics", "queries"): "Queries that were measured on.",
-    ("metrics", "read"): "Models that had been measured on this split by then, this one among them, and those that are retired.",
+    (
+        "metrics",
+        "read",
+    ): "How often the split had been read by then: models measured on it, this one among them, retired ones too, and rounds "
+    "whose recipes were compared by its truth.",
     ("metrics", "created"): "When it was recorded (UTC).",
 }
 CHECKPOINT_IN_TABLE |= {("metric_slices", name): CHECKPOINT_IN_TABLE["metrics", name] for name in ("round", "kind", "value", "low", "high")}
@@ -93,7 +105,7 @@ def fill_checkpoints(database: DuckDBPyConnection, storage: Storage, rounds: Seq
     measured = [
         {**one.model_dump(exclude={"measures", "evaluate"}), "read": read, "measure": measure, **values, "value": values["mean"]}
         for name in datasets
-        for one, read in _counted(read_evaluations(storage, name), forgotten_models(storage, name))
+        for one, read in _counted(read_evaluations(storage, name), forgotten_models(storage, name), read_readings(storage, name))
         for measure, values in one.measures.items()
     ]
     create(database, "metrics", _METRICS, rows=[{name: row.get(name) for name in _METRICS.names} for row in measured])
@@ -107,12 +119,15 @@ def _slices(storage: Storage, evaluation: EvaluationRecord) -> Iterator[str]:
         yield f"SELECT * RENAME (mean AS value) FROM ({Files((str(local_file(storage, part.file('slices.parquet'))),), facts).sql()})"
 
 
-def _counted(evaluations: Sequence[EvaluationRecord], before: Mapping[str, Sequence[str]]) -> list[tuple[EvaluationRecord, int]]:
-    """Each with the number of models that had been measured on its split by then, those among them that are retired (``before``)."""
+def _counted(
+    evaluations: Sequence[EvaluationRecord], before: Mapping[str, Sequence[str]], readings: Sequence[ReadingRecord]
+) -> list[tuple[EvaluationRecord, int]]:
+    """Each with how often its split had been read by then: by models, retired ones (``before``) too, and by comparisons of recipes."""
     seen = {split: set(models) for split, models in before.items()}
     found = []
     for one in evaluations:
         models = seen.setdefault(one.split.lower(), set())
         models.add(one.model)
-        found.append((one, len(models)))
+        compared = sum(1 for reading in readings if reading.split == one.split.lower() and reading.created <= one.created)
+        found.append((one, len(models) + compared))
     return found

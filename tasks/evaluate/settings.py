@@ -26,7 +26,8 @@ class EvaluateSettings(Settings):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of the two-sided intervals.")
     seed: int = Field(0, ge=0, description="Of the bootstrap.")
     reread_test: bool = Field(
-        False, description="Measure on split test although another model of the dataset was measured on it before; that is counted."
+        False,
+        description="Measure on split test although it was read before, by another model or by comparing recipes; that is counted.",
     )
 
     def keyed(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from tasks.runner.stage import Work
 from tasks.store.tables import read_array, read_table
 from tasks.templates import document_inputs
 
+_SCORES = {"teacher": "teacher", "lexical": "bm25"}  # values that a loss may need, and how facts call them
 _SCORED = ["query_id", "doc_id", "query_hash", "doc_hash", "is_positive", "teacher_logit"]
 
 
@@ -80,7 +81,7 @@ def gather(work: Work, settings: TrainSettings) -> tuple[Samples, dict[str, Any]
         raise InputError("there is nothing to train on: every row is short of negatives", "lower train.num_negatives, or set another loss")
     refuse_others(pa.chunked_array([pa.array(made.query_ids, pa.string())]), queries)
     samples = _samples(work, made, settings, corpora, queries, positives, suspects, found.scores)
-    facts |= _without_lexical(made, settings)
+    facts |= _unscored(made, settings)
     facts |= {
         "samples": len(samples),
         "queries": len(samples.query_texts),
@@ -92,12 +93,17 @@ def gather(work: Work, settings: TrainSettings) -> tuple[Samples, dict[str, Any]
     return samples, facts
 
 
-def _without_lexical(made: Grid, settings: TrainSettings) -> dict[str, int]:
-    """``pairs_without_bm25``: pairs of positive and negative that a loss on BM25 scores leaves out, as one of the two has none."""
-    if "lexical" not in LOSSES[settings.loss.kind].values:
-        return {}
-    known = np.isfinite(made.values["lexical"])
-    return {"pairs_without_bm25": int(((made.documents[:, 1:] >= 0) & ~(known[:, :1] & known[:, 1:])).sum())}
+def _unscored(made: Grid, settings: TrainSettings) -> dict[str, int]:
+    """``pairs_without_teacher``, ``pairs_without_bm25``: pairs of positive and negative that a loss on such scores leaves out.
+
+    One of the two has no such score.
+    """
+    found = {}
+    for name, words in _SCORES.items():
+        if name in LOSSES[settings.loss.kind].values:
+            known = np.isfinite(made.values[name])
+            found[f"pairs_without_{words}"] = int(((made.documents[:, 1:] >= 0) & ~(known[:, :1] & known[:, 1:])).sum())
+    return found
 
 
 def frozen_index(work: Work) -> Frozen | None:

@@ -10,12 +10,16 @@ from tasks.audit.best import Best, keep_best, read_best
 from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.checkpoints import (
     EvaluationRecord,
+    ReadingRecord,
     TrainingRecord,
     models_measured,
     publish_evaluation,
+    publish_reading,
     publish_training,
     read_evaluations,
     read_trainings,
+    rebuild_checkpoints,
+    split_readers,
 )
 from tasks.audit.records import RoundRecord, StageRef, publish_round
 from tasks.errors import UsageError
@@ -98,12 +102,31 @@ def test_what_was_read_stays_known_when_its_models_are_retired(storage):
     assert [one.model for one in read_trainings(storage, "toy")] == ["m2"]  # which began with m1
     assert [one.model for one in read_evaluations(storage, "toy")] == ["m2"]
     assert (models_measured(storage, "toy", "test"), models_measured(storage, "toy", "dev")) == (("m1", "m2"), ("m1",))
-    with pytest.raises(UsageError, match="read before, for 2 other model"):
+    with pytest.raises(UsageError, match=r"read before, 2 time\(s\): m1, m2"):
         check_test_unread(storage, "toy", EvaluateSettings(split="test"), "m3")
     publish_evaluation(storage, evaluation("e", "m3", "test"))
     build_audit(storage)
     rows = query_snapshot(latest_audit(storage), "SELECT model, read FROM metrics WHERE measure = 'MRR@10' ORDER BY model")
     assert [tuple(row.values()) for row in rows.to_pylist()] == [("m2", 2), ("m3", 3)]
+
+
+def test_a_comparison_by_the_truth_of_test_is_a_reading(storage):
+    """m1, then recipes of round 1 twice, then m2; the pointer made anew has them too."""
+    publish_evaluation(storage, evaluation("a", "m1", "test"))
+    first = publish_reading(storage, ReadingRecord(dataset="toy", round=1, split="test"))
+    assert publish_reading(storage, ReadingRecord(dataset="toy", round=1, split="test")) == first
+    assert split_readers(storage, "toy", "Test") == ("m1", "recipes of toy/1")
+    assert split_readers(storage, "toy", "dev") == ()
+    with pytest.raises(UsageError, match=r"read before, 1 time\(s\): recipes of toy/1"):
+        check_test_unread(storage, "toy", EvaluateSettings(split="test"), "m1")
+    check_test_unread(storage, "toy", EvaluateSettings(split="dev"), "m1")
+    publish_evaluation(storage, evaluation("b", "m2", "test"))
+    storage.remove("pointers/checkpoints/toy.json")
+    rebuild_checkpoints(storage, "toy")
+    assert sorted(split_readers(storage, "toy", "test")) == ["m1", "m2", "recipes of toy/1"]
+    build_audit(storage)
+    rows = query_snapshot(latest_audit(storage), "SELECT model, read FROM metrics WHERE measure = 'MRR@10' ORDER BY model")
+    assert [tuple(row.values()) for row in rows.to_pylist()][1] == ("m2", 3)
 
 
 def test_what_was_read_keeps_no_file_of_a_retired_model(storage):

@@ -167,6 +167,15 @@ def test_a_lexical_margin_counts_the_pairs_that_bm25_does_not_know(site, model, 
         go(site, site.mined(site.documents(), 12, TWO), model, train(loss=loss))
 
 
+def test_pairs_that_the_teacher_did_not_score_are_counted(site, model, train):
+    """Negatives n+1, n+2 of query n; the teacher knows no d11: one pair of q09, one of q10 and both of q11, 4 of 24."""
+    mined = site.mined(site.documents(), 12, TWO, teacher=lambda n, doc: None if doc == 11 else 9.0 if n == doc else 1.0)
+    for kind in ("kl_divergence", "margin_mse", "contrastive_kl"):
+        _, done = go(site, mined, model, train(loss={"kind": kind, "similarity": "cosine"}))
+        assert (done.meta["negatives"], done.meta["pairs_without_teacher"]) == (24, 4)
+    assert "pairs_without_teacher" not in go(site, mined, model, train())[1].meta
+
+
 def test_cached_gradients_and_gradient_checkpointing_train_the_same(world, model, train):
     site, mined = world
     plain = go(site, mined, model, train())[1].meta["losses"]

@@ -195,7 +195,7 @@ def test_split_test_is_read_for_one_model(settings, tmp_path):
     first = run(*evaluate, "--model", checkpoint)
     assert first["read"] == 1
     assert run(*evaluate, "--model", checkpoint) == first  # the same one again
-    with pytest.raises(UsageError, match="split 'test' was read before, for 1 other model") as refused:
+    with pytest.raises(UsageError, match=r"split 'test' was read before, 1 time\(s\)") as refused:
         run(*evaluate)  # the model that the loop began with
     assert "--reread-test" in refused.value.mend
     assert len(read_evaluations(context.storage, "small")) == 3  # both models on dev, one on test

@@ -10,8 +10,11 @@ from flows.mine import mine_round
 from flows.report import report
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_table
+from flows.training import evaluate_checkpoint
+from tasks.audit.checkpoints import split_readers
 from tasks.compare.truth import TRUTH, Truth
 from tasks.errors import InputError, UsageError
+from tasks.evaluate.settings import EvaluateSettings
 from tasks.store.tables import read_parts
 from tests.e2e.conftest import round_settings, write_collection
 from tests.retrieve.build import context
@@ -55,6 +58,7 @@ def test_judgements_of_held_out_queries_change_nothing(mined):
         return compare(setting, record, CompareRequest(recipes=wanted, truth=truth(relevant), sweep_queries=100, truncate=True, **more))
 
     plain = measured(())
+    assert split_readers(setting.storage, record.dataset, "test") == ()
     assert plain.outcomes[0].metrics.queries == plain.outcomes[0].metrics.judged.queries == len(by["train"])
     assert plain.queries == f"{len(by['train'])} queries of split train (and of none)"
     assert plain.notes == ()
@@ -63,8 +67,12 @@ def test_judgements_of_held_out_queries_change_nothing(mined):
     every = measured((), split="all")
     assert every.outcomes[0].metrics.queries == 48
     assert every.notes == (
-        f"the truth of {len(by['test'])} queries of split test was read: what is chosen by it is not measured on test any more",
+        f"the truth of {len(by['test'])} queries of split test was read, and that is counted: what is chosen by it is not measured on test "
+        "any more",
     )
+    assert split_readers(setting.storage, record.dataset, "test") == (f"recipes of {record.dataset}/{record.number}",)
+    with pytest.raises(UsageError, match="split 'test' was read before"):
+        evaluate_checkpoint(setting, record, None, EvaluateSettings(split="test"))
     assert measured((), split="dev").notes == ()
 
 
