@@ -17,6 +17,7 @@ from tasks.errors import StorageError
 from tasks.finetune.card import card
 from tasks.finetune.material import frozen_index, gather
 from tasks.finetune.stage import QUERIES_FILE, STAGE
+from tasks.models.devices import run_on
 from tasks.models.finetuning import finetune
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.materialise import spec_here
@@ -41,9 +42,9 @@ def run(work: Work, out: Output) -> None:
     folder = work.storage.scratch() / uuid.uuid4().hex
     with _checkpoints(work.storage, job.key(STAGE)) as checkpoints:
         try:
-            done = finetune(
-                spec, str(job.settings["query_prompt"]), settings, samples, folder, checkpoints, work.report, frozen_index(work)
-            )
+            given = {"spec": spec, "query_prompt": str(job.settings["query_prompt"]), "settings": settings, "samples": samples}
+            given |= {"folder": folder, "checkpoints": checkpoints, "frozen": frozen_index(work)}
+            done = run_on(settings.devices, given, work.report) if settings.devices > 1 else finetune(**given, report=work.report)
             facts |= {"steps": done.steps, "losses": [[step, round(loss, 6)] for step, loss in done.losses]}
             facts |= {"cache": [{name: round(value, 6) for name, value in entry.items()} for entry in done.said]} if done.said else {}
             (folder / "README.md").write_text(card(job.settings, facts), encoding="utf-8")

@@ -111,7 +111,7 @@ def jobs(
         inputs["trained_before"] = tuple(part.only(QUERIES_FILE) for part in behind.lists)
     dtype = resolve_dtype(settings.dtype, spec.device)
     keyed = {
-        "training": settings.model_dump(mode="json", exclude={"dtype", "save_every"}),
+        "training": settings.model_dump(mode="json", exclude={"dtype", "save_every", *(["devices"] if settings.devices == 1 else [])}),
         "base": spec.weights,
         "dtype": dtype,
         "device": spec.device,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from transformers import PrinterCallback
 
 from tasks.errors import ModelError
 from tasks.models.correcting import corrections
+from tasks.models.devices import ALONE, Device, dealt
 from tasks.models.fingerprint import ModelSpec, folder_digest
 from tasks.models.hardware import training_attention
 from tasks.models.location import locate
@@ -65,6 +67,7 @@ def finetune(
     checkpoints: Path,
     report: Report,
     frozen: Frozen | None = None,
+    device: Device = ALONE,
 ) -> Outcome:
     """Train a retriever, going on from the last complete checkpoint if there is one.
 
@@ -77,13 +80,14 @@ def finetune(
         checkpoints: a folder of this training's own; it is left as it is at the end.
         report: told 1 at each step, and at once of those done before.
         frozen: the index for losses that search one.
+        device: which of several that train together; the first one reports and writes. By default the only one.
 
     Raises:
         ModelError: the base cannot be loaded, or the loss is not finite.
         UsageError: the loss needs something that the samples do not have.
     """
-    with _quiet(), _own_generators(), deterministic(settings.seed), threads(spec.device, worker_cores()) as pool:
-        model = _load(spec, settings.max_length)
+    with _quiet(), _own_generators(), deterministic(settings.seed), _threads(spec, device) as pool:
+        model = _load(spec, settings.max_length, device)
         own_length = model.max_seq_length
         model.max_seq_length = min(settings.max_length, own_length or settings.max_length)
         without_dropout(model)
@@ -91,11 +95,11 @@ def finetune(
         loss = build(model, settings.built_loss, rows, **_materials(samples, frozen))
         if pool is not None:
             _replace_model(loss, model, Pieces(model, pool))
-        batches = plan(samples, settings)
+        batches = dealt(plan(samples, settings), device.count)
         watch = Watch(report, spec.path, loss)
         trainer = Trainer(
             model=model,
-            args=arguments_of(settings, spec, query_prompt, samples, len(batches), checkpoints),
+            args=arguments_of(settings, spec, query_prompt, samples, len(batches) // device.count, checkpoints),
             train_dataset=dataset_of(samples),
             loss=loss,
             callbacks=[watch, *corrections(loss, model, samples, (query_prompt, spec.prompt), _starts(samples, batches), settings.seed)],
@@ -105,7 +109,8 @@ def finetune(
         last = last_checkpoint(checkpoints)
         trainer.train(resume_from_checkpoint=str(last) if last else None)
         model.max_seq_length = own_length
-        model.save_pretrained(str(folder), create_model_card=False)
+        if device.is_first:
+            model.save_pretrained(str(folder), create_model_card=False)
         losses = [(int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry]
         return Outcome(trainer.state.global_step, losses, watch.resumed_from, _said(trainer.state.log_history))
 
@@ -137,14 +142,19 @@ def plan(samples: Samples, settings: TrainSettings) -> list[Ints]:
     return batches
 
 
-def _load(spec: ModelSpec, max_length: int) -> SentenceTransformer:
+def _threads(spec: ModelSpec, device: Device) -> AbstractContextManager[ThreadPoolExecutor | None]:
+    """The pool for pieces of a step; none on a GPU, and beside other processes, whose gradients torch adds up by itself."""
+    return threads(spec.device, worker_cores()) if device.count == 1 else nullcontext()
+
+
+def _load(spec: ModelSpec, max_length: int, device: Device) -> SentenceTransformer:
     folder = locate(spec.path, spec.revision)
     if folder_digest(folder) != spec.weights:
         raise ModelError(f"model {spec.path}: its files changed after the run began", "run again: it is another model now")
     try:
         return SentenceTransformer(
             str(folder),
-            device=spec.device,
+            device=device.named(spec.device),
             trust_remote_code=spec.trust_remote_code,
             local_files_only=True,
             model_kwargs={"dtype": torch.float32, "use_safetensors": True, **training_attention(spec.device, max_length)},

@@ -27,6 +27,13 @@ class TrainSettings(Settings):
         "auto", description="bfloat16: autocast; weights stay float32. auto: where the hardware has it."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward pass: less memory, more time.")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="GPUs of one machine (processes, on a CPU) that share each step's rows, for losses over the whole batch; "
+        "with loss.gather_across_devices each row meets the documents of all.",
+    )
     num_negatives: int | None = Field(None, ge=0, le=1000, description="A row's first negatives that are used; empty: all of them.")
     earlier: float = Field(0.0, ge=0, le=1, description="Share of the rows whose negatives come from an earlier round, where one has them.")
     random: float = Field(0.0, ge=0, le=1, description="Share of the negatives that are replaced by random documents of the corpus.")
@@ -42,6 +49,18 @@ class TrainSettings(Settings):
             raise ValueError(f"mini_batch_size: loss {self.loss.kind} does not cache gradients; leave it out and lower batch_size")
         if own not in (None, self.mini_batch_size):
             raise ValueError(f"mini_batch_size is {self.mini_batch_size} here and {own} in the loss; give it once")
+        return self
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        if self.devices == 1:
+            return self
+        if not isinstance(self.loss, InBatchSettings):
+            raise ValueError(f"devices: loss {self.loss.kind} trains on one device; leave it out, or take a loss over the whole batch")
+        if self.batch_size % self.devices or self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size: {self.batch_size} rows a step cannot be shared out to {self.devices} devices, two rows or more each"
+            )
         return self
 
     @property

@@ -33,6 +33,7 @@ class Planned(DefaultBatchSampler):  # type: ignore[misc]
     def __init__(self, dataset: Dataset, batches: Sequence[Ints], **options: Any) -> None:
         super().__init__(dataset, **options)
         self._batches = batches
+        self.batch_size = None  # accelerate takes each batch as it is, short ones too, where it deals them out to devices
 
     def __iter__(self) -> Iterator[list[int]]:
         for batch in self._batches:
@@ -89,7 +90,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             raise ModelError(f"training from {self._name}: the loss is not finite", "lower learning_rate or set dtype: float32")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """The checkpoint is whole."""
+        """The checkpoint is whole; the first of several processes wrote it."""
+        if not state.is_world_process_zero:
+            return
         if self._loss is not None:
             torch.save(self._loss.state(), _folder(args, state) / _LOSS)
         (_folder(args, state) / COMPLETE).touch()
@@ -142,7 +145,7 @@ def arguments_of(
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=1,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.batch_size // settings.devices,
         learning_rate=settings.learning_rate,
         warmup_steps=math.ceil(settings.warmup * steps),
         weight_decay=settings.weight_decay,

@@ -35,8 +35,8 @@ class InBatchSettings(LossSettings):
     scale: Scale = 20.0
     gather_across_devices: bool = Field(
         False,
-        description="Documents of all devices of a torch.distributed group serve as negatives (RocketQA's cross-batch negatives); on one "
-        "device, as in Hardmine's own training, it changes nothing.",
+        description="Documents of all devices serve as negatives (RocketQA's cross-batch negatives), where train.devices is over 1 or a "
+        "trainer of your own runs torch.distributed; on one device it changes nothing.",
     )
     mini_batch_size: MiniBatch = None
 
