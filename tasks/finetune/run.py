@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -42,7 +43,12 @@ def run(work: Work, out: Output) -> None:
     folder = work.storage.scratch() / uuid.uuid4().hex
     with _checkpoints(work.storage, job.key(STAGE)) as checkpoints:
         try:
-            given = {"spec": spec, "query_prompt": str(job.settings["query_prompt"]), "settings": settings, "samples": samples}
+            given: dict[str, Any] = {
+                "spec": spec,
+                "query_prompt": str(job.settings["query_prompt"]),
+                "settings": settings,
+                "samples": samples,
+            }
             given |= {"folder": folder, "checkpoints": checkpoints, "frozen": frozen_index(work)}
             done = run_on(settings.devices, given, work.report) if settings.devices > 1 else finetune(**given, report=work.report)
             facts |= {"steps": done.steps, "losses": [[step, round(loss, 6)] for step, loss in done.losses]}
