@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.compare.results import RecipeOutcome
@@ -11,6 +11,8 @@ from tasks.compare.tables import comparison_rows
 from tasks.report.data import Calibration, Cost, Estimate, Funnel, Planned, Reviewed, Slice, Value, Yields
 from tasks.report.keys import Key
 from tasks.report.words import NOTHING, count, interval, line, number, percent, seconds, size, spaced
+
+_BESIDE = 40  # characters of a note that stands in a cell
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under their headings; ``caption`` is for those who cannot see it."""
+    """Rows under their headings; ``caption`` is for those who cannot see it, ``notes`` are numbered below."""
 
     caption: str
     heads: tuple[Head, ...]
     rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _heads(words: str, numbers: str, more_words: str = "") -> tuple[Head, ...]:
@@ -83,8 +86,8 @@ def recipes_table(outcomes: Sequence[RecipeOutcome], own: str, keys: Mapping[str
 
 
 def estimates_table(estimates: Sequence[Estimate], keys: Mapping[str, Key]) -> Table:
-    """All estimates, by recipe; a note that stands above already is not said again."""
-    before = ["", *(each.note for each in estimates)]
+    """All estimates, by recipe; long notes are numbered below, each once."""
+    below = list(dict.fromkeys(each.note for each in estimates if len(each.note) > _BESIDE))
     rows = [
         Row(
             (
@@ -92,12 +95,13 @@ def estimates_table(estimates: Sequence[Estimate], keys: Mapping[str, Key]) -> T
                 Cell(line(each.estimator, 60), key=keys.get(each.estimator)),
                 Cell(percent(each.rate)),
                 Cell(interval(each.low, each.high) or NOTHING),
-                Cell("as above" if each.note and each.note == last else line(each.note, 500)),
+                Cell(f"({below.index(each.note) + 1})" if each.note in below else line(each.note)),
             )
         )
-        for each, last in zip(estimates, before, strict=False)
+        for each in estimates
     ]
-    return _without_empty(Table("Estimates", _heads("recipe, estimator", "rate, interval", "note"), tuple(rows)))
+    table = _without_empty(Table("Estimates", _heads("recipe, estimator", "rate, interval", "note"), tuple(rows)))
+    return replace(table, notes=tuple(line(note, 600) for note in below))
 
 
 def rejections_table(funnel: Funnel) -> Table:

@@ -92,9 +92,12 @@ def test_estimates_without_a_rate_keep_their_note():
     assert (heads(table), cells(table)) == (["recipe", "estimator", "note"], [["top", "review", "no review yet"]])
 
 
-def test_a_note_is_said_once():
-    given = [Estimate(recipe=name, estimator="x", rate=0.1, note=note) for name, note in [("a", "n"), ("b", "n"), ("c", "m"), ("d", "")]]
-    assert [row[-1] for row in cells(estimates_table(given, {}))] == ["n", "as above", "m", ""]
+def test_a_long_note_is_said_once_and_below():
+    long, longer = "a note that takes more than one line of a narrow column", "another one of these, which is no shorter than the first"
+    notes = {"a": long, "b": longer, "c": long, "d": "short", "e": ""}
+    table = estimates_table([Estimate(recipe=name, estimator="x", rate=0.1, note=note) for name, note in notes.items()], {})
+    assert [row[-1] for row in cells(table)] == ["(1)", "(2)", "(1)", "short", ""]
+    assert table.notes == (long, longer)
 
 
 def test_the_headline_is_measured_else_estimated():
