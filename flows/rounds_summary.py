@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.rounds import RoundOutcome, RoundsResult
+from flows.staleness_bars import print_staleness
 from flows.training import Evaluated
 
 
@@ -30,6 +31,7 @@ def print_rounds_result(console: Console, result: RoundsResult) -> None:
     for one in result.rounds:
         table.add_row(f"after {escape(one.mined.round)}", *_line(result, one))
     console.print(table)
+    print_staleness(console, result.rounds[-1].mined.staleness)
     console.print(f"[bold]best checkpoint[/bold] {escape(result.best)}", soft_wrap=True, highlight=False)
     if result.stopped:
         console.print(f"[yellow]ended early[/yellow] {escape(result.stopped)}", highlight=False)

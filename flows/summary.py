@@ -18,6 +18,7 @@ from rich.table import Table
 from flows.planning.outlays import print_outlays
 from flows.rates import has_plain, rate, shown, zero_notes
 from flows.results import MineResult, SelectionResult, split_notes
+from flows.staleness_bars import print_staleness
 from tasks.audit.best import Best
 from tasks.audit.explain import CandidateStory, QueryStory
 from tasks.audit.records import RoundRecord
@@ -74,6 +75,7 @@ def print_result(console: Console, result: MineResult) -> None:
     _print_hubs(console, chosen)
     _print_folders(console, chosen)
     print_outlays(console, result.outlays)
+    print_staleness(console, result.staleness)
     for note in (*result.notes, *zero_notes(chosen.measures)):
         console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
 

@@ -9,11 +9,14 @@ k1 (b)          .5  .6  .2  .4              .6  .6  .5  .4      a d   a c
 import base64
 import math
 from dataclasses import replace
+from io import StringIO
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from flows.staleness import owe_stale_event, stale, staleness, staleness_curves, staleness_lines, staleness_rows
+from flows.staleness_bars import print_staleness
 from flows.staleness_report import staleness_section
 from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.checkpoints import TrainingRecord, publish_training
@@ -124,6 +127,20 @@ def test_facts_lines_and_the_limit(tmp_path):
         "negatives of round 1 (top): loss share 55 % then, 33 % now (never trained on: 43 %, 56 %); easy: 0 % when mined, 75 % now; "
         "overlap with the new candidates 83 %, 17 % under the floor; 2 retired, 2 newly hard; half-life 1.3 trainings",
     )
+
+
+def test_the_terminal_has_bars(tmp_path):
+    """Loss shares of 55 and 33 % (trained), 43 and 56 % (control): of 30 characters 16, 9, 12 and 16 whole ones, and a part."""
+    _, found, _ = look(tmp_path)
+    console = Console(width=120, record=True, file=StringIO())
+    print_staleness(console, StalenessFacts())
+    assert console.export_text(clear=False) == ""
+    print_staleness(console, found.facts)
+    lines = [line for line in console.export_text().splitlines() if "█" in line]
+    assert [line.count("█") for line in lines] == [16, 9, 12, 16]
+    assert [line.rsplit("│", 2)[1].strip() for line in lines] == ["55 %", "33 %", "43 %", "56 %"]
+    assert "round 1 (top)" in lines[0]
+    assert "1 training(s) later" in lines[1]
 
 
 def test_what_was_easy_at_first_did_not_become_easy(tmp_path):
