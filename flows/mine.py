@@ -25,6 +25,7 @@ from flows.teaching import record_teachers
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, StageRef, list_rounds, publish_round
 from tasks.corpus.settings import DatasetSettings
+from tasks.corpus.sources import Source
 from tasks.errors import GateError
 from tasks.plan.plan import Plan
 from tasks.runner.runner import Context, Executor, Progress
@@ -58,7 +59,11 @@ def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | 
 
 
 def mine_round(
-    settings: MineSettings, context: Context, approve: Approve | None = None, teachers_of: RoundRecord | None = None
+    settings: MineSettings,
+    context: Context,
+    approve: Approve | None = None,
+    teachers_of: RoundRecord | None = None,
+    borrowed: Sequence[Source] = (),
 ) -> MineResult:
     """The round itself, in whatever runs it.
 
@@ -68,6 +73,7 @@ def mine_round(
         approve: is given the selection that is about to be published, and a function that selects anew by another recipe; says what to
             publish in its place, or stops the run.
         teachers_of: an earlier round whose trained teachers score this one too, instead of new ones.
+        borrowed: documents of other datasets that are candidates too.
     """
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
@@ -75,7 +81,7 @@ def mine_round(
     check_models(settings, context.storage)
     planned = None if context.executor is SelectingOnly else _plan(settings)
     truth = keep_truth(context.storage, settings)
-    dataset = prepare_dataset(context, settings)
+    dataset = prepare_dataset(context, settings, borrowed)
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
     scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
     table = table_of(scored, settings.dataset, Measuring.of(settings, truth))
@@ -246,7 +252,7 @@ def _record(
 
 
 def _corpus(scored: ScoredRound) -> dict[str, StageManifest]:
-    return {manifest.stage: manifest for manifest in scored.dataset.stages if manifest.stage in ("documents", "queries")}
+    return {"documents": scored.dataset.document_stage, "queries": scored.dataset.query_stage}
 
 
 def _reference(manifest: StageManifest) -> StageRef:

@@ -10,8 +10,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from flows.many_settings import Member, Prompts
 from flows.settings import MineSettings
 from tasks.evaluate.settings import EvaluateSettings
+from tasks.mixture.settings import MixtureSettings
 from tasks.models.losses.registry import LOSSES
 from tasks.models.train_settings import TrainSettings
 from tasks.select.draws import Binned, Draw, Least, Random, Top, Weighted
@@ -27,6 +29,9 @@ def settings_page() -> str:
     lines = ["# run.yaml", "", "Written from the code by `make docs`. Unknown keys are refused with the nearest valid name."]
     for title, model in _sections("", MineSettings):
         lines += ["", f"## {title or 'top level'}", "", *_first_paragraph(model), "", *_table(model)]
+    lines += ["", "# Several datasets", "", "`datasets` in the place of `dataset`, and beside all of the above:"]
+    for title, model in (("datasets", Member), ("prompts", Prompts), ("mixture", MixtureSettings)):
+        lines += ["", f"## {title}", "", *_first_paragraph(model), "", *_table(model)]
     return "\n".join(lines) + "\n"
 
 

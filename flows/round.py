@@ -12,6 +12,7 @@ from flows.selection import check_features
 from flows.settings import MineSettings
 from flows.sources import Given, given_candidates, search_further
 from tasks.corpus.dataset import Dataset
+from tasks.corpus.sources import Source
 from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
@@ -154,9 +155,16 @@ def mine_candidates(
     )
 
 
-def prepare_dataset(context: Context, settings: MineSettings) -> Dataset:
-    """Ingest, with what was reviewed and promoted, and stop where the input is not good enough."""
-    return ingest_dataset(context, settings.dataset, settings.seed, further_labels(context.storage, settings.dataset))
+def prepare_dataset(context: Context, settings: MineSettings, borrowed: Sequence[Source] = ()) -> Dataset:
+    """Ingest, with what was reviewed and promoted, and stop where the input is not good enough.
+
+    Args:
+        context: storage, executor, progress.
+        settings: of the run.
+        borrowed: documents of other datasets that are candidates too.
+    """
+    further = [*borrowed, *further_labels(context.storage, settings.dataset)]
+    return ingest_dataset(context, settings.dataset, settings.seed, further)
 
 
 def _retrieve(

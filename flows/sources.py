@@ -69,15 +69,15 @@ def given_candidates(context: Context, settings: MineSettings, retrieve: Retriev
     Raises:
         InputError: a file names ids that the dataset has not, or a vector is missing.
     """
-    made = Given()
+    made, prefix = Given(), settings.dataset.id_prefix
     for source in retrieve.further:
         if source.kind == "vectors":
-            made.vectors[source.name] = given_vectors(context, source, check_vectors(source), dataset.documents, dataset.queries)
+            made.vectors[source.name] = given_vectors(context, source, check_vectors(source), dataset.documents, dataset.queries, prefix)
         elif source.is_given:
             files = matches(f"retrieve.further.{source.name}.files", source.files) if source.kind in FROM_FILES else []
             earlier = _earlier(context.storage, settings, source) if source.kind == "rounds" else ()
             if source.kind != "rounds" or earlier:
-                made.candidates[source.name] = given_source(context, source, files, dataset.documents, dataset.queries, earlier)
+                made.candidates[source.name] = given_source(context, source, files, dataset.documents, dataset.queries, earlier, prefix)
     return made
 
 

@@ -32,6 +32,30 @@ def load(path: Path, overrides: list[str] | None) -> Any:
     return with_recipe_files(load_settings(MineSettings, path, overrides or []), path.parent).resolved(path.parent)
 
 
+def has_datasets(path: Path) -> bool:
+    """Whether a run.yaml lists several datasets. What is wrong with the file is said when it is loaded."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(values, dict) and "datasets" in values
+
+
+def load_many(path: Path, overrides: list[str] | None) -> Any:
+    """The settings of a run over several datasets, with relative paths resolved."""
+    from flows.configuration import load_recipe, load_settings, with_recipe_files
+    from flows.many_settings import ManySettings
+
+    loaded = load_settings(ManySettings, path, overrides or [])
+    members = tuple(
+        member.model_copy(update={"recipe": load_recipe(member.recipe, path.parent)}) if isinstance(member.recipe, str) else member
+        for member in loaded.datasets
+    )
+    return with_recipe_files(loaded.model_copy(update={"datasets": members}), path.parent).resolved(path.parent)
+
+
 def read_judgements(qrels: Path | None, queries: Path | None, min_grade: int) -> Any:
     """A truth from --qrels and --queries, or none."""
     from tasks.compare.truth import read_truth

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.commands.common import AsJson, Overrides, Root, load, open_context, out, print_json, progress_listeners
+from flows.commands.common import AsJson, Overrides, Root, has_datasets, load, load_many, open_context, out, print_json, progress_listeners
 
 app = typer.Typer()
 
@@ -24,7 +24,13 @@ def quickstart(root: Root = "./mining", as_json: AsJson = False) -> None:
 def mine(
     settings: Annotated[Path, typer.Argument(help="The run's settings (run.yaml).")], overrides: Overrides = None, as_json: AsJson = False
 ) -> None:
-    """Mine a round: embed, retrieve, score, select, write training files, publish. With `rounds` or `train`: train on it, and go on."""
+    """Mine a round: embed, retrieve, score, select, write training files, publish. With `rounds` or `train`: train on it, and go on.
+
+    With `datasets`: a round of each, and one set of training files over all of them.
+    """
+    if has_datasets(settings):
+        _mine_many(settings, overrides, as_json)
+        return
     loaded = load(settings, overrides)
     if loaded.trains:
         _mine_rounds(loaded, as_json)
@@ -90,3 +96,19 @@ def _mine_rounds(settings: Any, as_json: bool) -> None:
     for one in result.rounds:
         print_result(out, one.mined)
     print_rounds_result(out, result)
+
+
+def _mine_many(path: Path, overrides: list[str] | None, as_json: bool) -> None:
+    from flows.many import mine_many
+    from flows.summary import print_result
+    from flows.summary_many import print_mixture
+
+    settings = load_many(path, overrides)
+    with progress_listeners() as progress:
+        result = mine_many(settings, progress)
+    if as_json:
+        print_json(result.model_dump(mode="json"))
+        return
+    for one in result.rounds:
+        print_result(out, one)
+    print_mixture(out, result)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.corpus import capped as capped_stage
 from tasks.corpus import documents as documents_stage
 from tasks.corpus import groups as groups_stage
 from tasks.corpus import ingest as ingest_stage
@@ -36,7 +37,8 @@ Run = Callable[[Context, Stage, Sequence[Job]], StageManifest]
 class Dataset(BaseModel):
     """One version of a dataset.
 
-    ``stages`` are the manifests that it came from. ``documents`` have ``docs.parquet``; ``queries`` have
+    ``stages`` are the manifests that it came from, ``document_stage`` and ``query_stage`` those that it is.
+    ``documents`` have ``docs.parquet``; ``queries`` have
     ``queries.parquet`` and ``qrels.parquet``. ``counts``: documents, queries, queries_without_positives, qrels,
     positives, merged (the same row again, where ids are made from content), outside_split (queries of other splits).
     ``grades``: judgements by grade.
@@ -47,6 +49,8 @@ class Dataset(BaseModel):
     name: str
     version: str
     stages: tuple[StageManifest, ...]
+    document_stage: StageManifest
+    query_stage: StageManifest
     documents: tuple[Part, ...]
     queries: tuple[Part, ...]
     counts: dict[str, int]
@@ -149,7 +153,18 @@ def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: 
     documents = run(context, documents_stage.STAGE, documents_jobs(ingest))
     groups = run(context, groups_stage.STAGE, groups_jobs(ingest, documents, settings))
     queries = run(context, queries_stage.STAGE, queries_jobs(ingest, documents, groups, settings, seed))
-    return dataset_of(context.storage, settings, ingest, documents, groups, queries)
+    capped = [run(context, capped_stage.STAGE, capped_jobs(queries, settings, seed))] if is_capped(settings) else []
+    return dataset_of(context.storage, settings, ingest, documents, groups, queries, capped)
+
+
+def is_capped(settings: DatasetSettings) -> bool:
+    """Whether some queries are left out for ``max_queries``; docstrings are when they are read."""
+    return bool(settings.max_queries) and settings.format != "docstrings"
+
+
+def capped_jobs(queries: StageManifest, settings: DatasetSettings, seed: int) -> list[Job]:
+    """Jobs of the stage ``capped-queries``."""
+    return capped_stage.jobs(queries.parts, settings.max_queries, seed, settings.positive_min_grade)
 
 
 def dataset_of(
@@ -159,16 +174,19 @@ def dataset_of(
     documents: StageManifest,
     groups: StageManifest,
     queries: StageManifest,
+    further: Sequence[StageManifest] = (),
 ) -> Dataset:
-    """The dataset that four stages made.
+    """The dataset that four stages made, and ``further`` ones that read the queries in turn.
 
     Raises:
         InputError: too many rows were set aside, there is no document, no query has a positive, or a query group lies in two splits.
     """
     parts = [*ingest.parts, *documents.parts, *queries.parts]
     rejected = check_rejected(storage, parts, settings.max_rejected, settings.name)
+    last = further[-1] if further else queries
     counts = _totals(documents.parts, ("documents", "merged"))
-    counts.update(_totals(queries.parts, ("queries", "queries_without_positives", "qrels", "positives", "merged", "outside_split")))
+    counts.update(_totals(queries.parts, ("merged", "outside_split")))
+    counts.update(_totals(last.parts, ("queries", "queries_without_positives", "qrels", "positives")))
     if not counts["documents"]:
         raise InputError(f"dataset {settings.name}: there are no documents", "check that the corpus files are not empty")
     if not counts["positives"]:
@@ -176,21 +194,23 @@ def dataset_of(
             f"dataset {settings.name}: no query has a positive ({counts['queries']:,} queries, {counts['qrels']:,} judgements)",
             f"check the qrels, and dataset.positive_min_grade ({settings.positive_min_grade})",
         )
-    check_splits(storage, queries.parts, settings.name)
+    check_splits(storage, last.parts, settings.name)
     docs = tuple(part.only("docs.parquet") for part in documents.parts)
-    asked = tuple(part.only("queries.parquet", "qrels.parquet") for part in queries.parts)
+    asked = tuple(part.only("queries.parquet", "qrels.parquet") for part in last.parts)
     grades: Counter[str] = Counter()
-    for part in queries.parts:
+    for part in last.parts:
         grades.update(part.meta["grades"])
     return Dataset(
         name=settings.name,
         version=digest([part.checksum for part in docs], [part.checksum for part in asked]),
-        stages=(ingest, documents, groups, queries),
+        stages=(ingest, documents, groups, queries, *further),
+        document_stage=documents,
+        query_stage=last,
         documents=docs,
         queries=asked,
         counts=dict(sorted(counts.items())),
         grades={grade: grades[grade] for grade in sorted(grades, key=int)},
-        max_positives=max(int(part.meta["max_positives"]) for part in queries.parts),
+        max_positives=max(int(part.meta["max_positives"]) for part in last.parts),
         rejected=rejected,
     )
 

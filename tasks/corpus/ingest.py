@@ -57,13 +57,14 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
     made: list[Job] = []
     counted: Counter[str] = Counter()
     for source in sources:
+        own = source.origin or settings
         keyed = {
             "role": source.role,
             "kind": source.kind,
             "label": source.label,
             "checksum": source.checksum,
-            "columns": {name: list(names) for name, names in columns_of(source.role, settings).items()},
-            "dialect": _dialect(source, settings),
+            "columns": {name: list(names) for name, names in columns_of(source.role, own).items()},
+            "dialect": _dialect(source, own),
             "split": named_split(settings.split) if source.role in GIVES_QUERIES and settings.splits is None else "",
             "document_partitions": document_partitions,
             "query_partitions": query_partitions,
@@ -72,6 +73,10 @@ def jobs(sources: Sequence[Source], settings: DatasetSettings, document_partitio
             keyed |= {"max_documents": settings.max_documents, "max_queries": settings.max_queries}
         if source.provenance:
             keyed["provenance"] = source.provenance
+        elif own.id_prefix:
+            keyed["id_prefix"] = own.id_prefix
+        if source.origin is not None:
+            keyed["borrowed"] = True
         options = {"path": source.path, "packages": source.packages, "stored": source.stored, "bytes": source.bytes}
         index = f"{source.role}-{counted[source.role]:04d}"
         counted[source.role] += 1
@@ -115,6 +120,7 @@ class _Tables:
         settings = job.settings
         self._role, self._label, self._split = str(settings["role"]), str(settings["label"]), str(settings["split"]) or None
         self._provenance = settings.get("provenance")
+        self._prefix, self._borrowed = str(settings.get("id_prefix", "")), bool(settings.get("borrowed"))
         self._documents, self._queries = int(settings["document_partitions"]), int(settings["query_partitions"])
         self.docs = Buckets(DOCS_BUCKET, scratch)
         self.queries = Buckets(QUERIES_BUCKET, scratch)
@@ -127,17 +133,20 @@ class _Tables:
         self.rows += 1
         file = raw.file or self._label
         for document in records.documents:
-            *columns, derived = document
-            partition = partition_of(document.doc_id, self._documents)
-            self.docs.add(partition, (*columns, self.docs.rows, raw.line, file, derived), len(document.title) + len(document.text))
+            doc_id, *columns, derived = document
+            doc_id, again = self._prefix + doc_id, derived or self._borrowed  # another's documents that are one's own too are no mistake
+            partition = partition_of(doc_id, self._documents)
+            self.docs.add(partition, (doc_id, *columns, self.docs.rows, raw.line, file, again), len(document.title) + len(document.text))
         for query in records.queries:
             query_id, text, answers, group, split, language, derived = query
+            query_id = self._prefix + query_id
             partition = partition_of(query_id, self._queries)
             row = (query_id, text, answers, group, split or self._split, language, self.queries.rows, raw.line, file, derived)
             self.queries.add(partition, row, len(text) + sum(map(len, answers or ())))
         for judgement in records.judgements:
-            row_of = (*judgement, self.qrels.rows, raw.line, file, self._provenance)
-            self.qrels.add(partition_of(judgement.doc_id, self._documents), row_of)
+            query_id, doc_id = self._prefix + judgement.query_id, self._prefix + judgement.doc_id
+            row_of = (query_id, doc_id, judgement.relevance, self.qrels.rows, raw.line, file, self._provenance)
+            self.qrels.add(partition_of(doc_id, self._documents), row_of)
 
     def reject(self, raw: Raw, reason: str) -> None:
         """Set a row aside."""

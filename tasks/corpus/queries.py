@@ -93,7 +93,7 @@ def run(work: Work, out: Output) -> None:
     ]
     out.table("rejected.parquet", pa.concat_tables(aside))
     out.meta.update(
-        _facts(table, qrels, int(settings["positive_min_grade"])),
+        facts(table, qrels, int(settings["positive_min_grade"])),
         merged=merged,
         outside_split=outside,
         rejected={"queries": repeated.num_rows, "qrels": own_rows(unknown) + own_rows(regraded)},
@@ -167,7 +167,7 @@ def fold(seed: int, group: str, doc_id: str) -> int:
     return int(digest("fold", seed, group, doc_id)[:16], 16) % FOLDS
 
 
-def _facts(queries: pa.Table, qrels: pa.Table, positive_min_grade: int) -> dict[str, Any]:
+def facts(queries: pa.Table, qrels: pa.Table, positive_min_grade: int) -> dict[str, Any]:
     """What the partition holds: counts, grades, and the most positives of one query."""
     positives = qrels.filter(pc.greater_equal(qrels["relevance"], positive_min_grade))["query_id"].value_counts()
     counts: Sequence[int] = positives.field("counts").to_pylist()

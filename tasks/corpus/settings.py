@@ -20,12 +20,12 @@ PATH_FIELDS = ("path", "corpus", "queries", "qrels", "pairs")
 
 #: by format: the fields that it needs, and those that it may have
 _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    "beir": (frozenset({"path"}), frozenset({"split"})),
-    "jsonl": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split"})),
-    "parquet": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split"})),
-    "csv": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "delimiter"})),
-    "pairs": (frozenset({"pairs"}), frozenset({"corpus", "columns", "split", "delimiter"})),
-    "huggingface": (frozenset({"path"}), frozenset({"columns", "split"})),
+    "beir": (frozenset({"path"}), frozenset({"split", "max_queries"})),
+    "jsonl": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "max_queries"})),
+    "parquet": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "max_queries"})),
+    "csv": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "delimiter", "max_queries"})),
+    "pairs": (frozenset({"pairs"}), frozenset({"corpus", "columns", "split", "delimiter", "max_queries"})),
+    "huggingface": (frozenset({"path"}), frozenset({"columns", "split", "max_queries"})),
     "docstrings": (frozenset({"packages"}), frozenset({"max_documents", "max_queries"})),
 }
 _PARTICULAR = frozenset().union(*(needed | allowed for needed, allowed in _FIELDS.values()))
@@ -97,11 +97,14 @@ class DatasetSettings(Settings):
     queries: Names = Field(default=(), description="query files, paths or globs")
     qrels: Names = Field(default=(), description="judgement files, paths or globs")
     pairs: Names = Field(default=(), description="files of (anchor, positive): .jsonl, .csv, .tsv (each also .gz) or .parquet")
+    id_prefix: str = Field(default="", description="put before every document and query id, where two corpora have the same ones")
     columns: Columns = Field(default=Columns(), description="names of columns in the files")
     delimiter: str = Field(default="", description="between CSV fields; empty: a tab in .tsv files, a comma in others")
     packages: Names = Field(default=(), description="installed Python packages whose docstrings are read, top-level import names")
     max_documents: int = Field(default=0, ge=0, description="keep at most so many docstrings, chosen by hash; 0: all")
-    max_queries: int = Field(default=0, ge=0, description="keep at most so many docstring queries, chosen by hash; 0: all")
+    max_queries: int = Field(
+        default=0, ge=0, description="keep at most so many queries, of each split and language its share, chosen by hash; 0: all"
+    )
     positive_min_grade: int = Field(default=1, description="grades from here on are positive; lower ones neither positive nor negative")
     judged: Literal["none", "exhaustive", "trusted_zeros", "both"] = Field(
         default="none",
@@ -157,6 +160,13 @@ class DatasetSettings(Settings):
             if not package.isidentifier():
                 raise ValueError(f"{package!r} is not a top-level import name; write it as in `import sklearn`")
         return tuple(sorted(set(packages)))
+
+    @field_validator("id_prefix")
+    @classmethod
+    def _no_space(cls, prefix: str) -> str:
+        if any(character.isspace() for character in prefix):
+            raise ValueError("must not have white space: run files and qrels part their fields by it")
+        return prefix
 
     @field_validator("split")
     @classmethod

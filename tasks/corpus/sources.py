@@ -37,6 +37,7 @@ class Source:
         packages: folders by package.
         provenance: of its judgements; empty: the user's own.
         stored: its name under the root, which every worker reads it from; empty: a file of the user's, at ``path``.
+        origin: the dataset whose documents these are, where they are another's.
     """
 
     role: str
@@ -49,6 +50,7 @@ class Source:
     packages: dict[str, list[str]] = field(default_factory=dict)
     provenance: str = ""
     stored: str = ""
+    origin: DatasetSettings | None = None
 
     @property
     def text_bytes(self) -> int:

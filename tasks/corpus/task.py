@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tasks.corpus import dataset, documents, groups, ingest, queries
+from tasks.corpus import capped, dataset, documents, groups, ingest, queries
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source
@@ -13,7 +13,7 @@ from tasks.runner.runner import Context
 from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import StageManifest
 
-_TASKS = {stage.name: stage_task(stage) for stage in (ingest.STAGE, documents.STAGE, groups.STAGE, queries.STAGE)}
+_TASKS = {stage.name: stage_task(stage) for stage in (ingest.STAGE, documents.STAGE, groups.STAGE, queries.STAGE, capped.STAGE)}
 
 
 def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, further: Sequence[Source] = ()) -> Dataset:

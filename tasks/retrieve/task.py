@@ -77,9 +77,10 @@ def given_source(
     documents: Sequence[Part],
     queries: Sequence[Part],
     earlier: Sequence[given.Negatives] = (),
+    id_prefix: str = "",
 ) -> StageManifest:
     """Candidates that are there already: stage ``given-candidates``."""
-    return _given(context, given.jobs(source, files, documents, queries, earlier))
+    return _given(context, given.jobs(source, files, documents, queries, earlier, id_prefix))
 
 
 def given_vectors(
@@ -88,7 +89,8 @@ def given_vectors(
     files: tuple[VectorFiles, VectorFiles],
     documents: Sequence[Part],
     queries: Sequence[Part],
+    id_prefix: str = "",
 ) -> tuple[StageManifest, StageManifest]:
     """Precomputed vectors: stages ``given-document-vectors`` and ``given-query-vectors``."""
-    of_documents = _given_documents(context, vectors.jobs(source, files[0], "documents", documents))
-    return of_documents, _given_queries(context, vectors.jobs(source, files[1], "queries", queries))
+    of_documents = _given_documents(context, vectors.jobs(source, files[0], "documents", documents, id_prefix))
+    return of_documents, _given_queries(context, vectors.jobs(source, files[1], "queries", queries, id_prefix))

@@ -1,0 +1,157 @@
+"""The flow ``mine-many``: each dataset's round, then one set of training files over all of them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from flows.checks import check_models
+from flows.many_settings import ManySettings, Member
+from flows.mine import cluster, mine_round
+from flows.results import CostRecorder, MineResult
+from flows.round import prepare_dataset, recipes_for
+from flows.server import prefect_api
+from flows.settings import MineSettings
+from flows.sources import given_candidates
+from flows.stored import find_round, stored_stage
+from tasks.corpus.borrowed import borrowed_sources
+from tasks.corpus.dataset import Dataset
+from tasks.corpus.sources import Source
+from tasks.errors import InputError
+from tasks.mixture.settings import MIXED
+from tasks.mixture.stage import Ingredient
+from tasks.mixture.task import mixture
+from tasks.runner.runner import Context, Progress
+from tasks.select.recipe import Facts
+from tasks.store.lease import at_work
+from tasks.store.manifest import StageManifest
+from tasks.store.pointers import update_pointer
+from tasks.store.storage import Storage, open_storage
+from tasks.store.tables import read_parts
+
+
+class MixedFiles(BaseModel):
+    """One format of the mixture. ``datasets``: by name share, rows, batches, written, repeated, left_out, capped."""
+
+    model_config = ConfigDict(frozen=True)
+    format: str
+    folder: str
+    rows: int
+    datasets: dict[str, dict[str, float]]
+
+
+class ManyResult(BaseModel):
+    """What a run over several datasets gives back."""
+
+    model_config = ConfigDict(frozen=True)
+    root: str
+    name: str
+    rounds: tuple[MineResult, ...]
+    mixture: tuple[MixedFiles, ...]
+
+
+def mine_many(settings: ManySettings, progress: Progress) -> ManyResult:
+    """Mine all datasets of a run and mix their training files."""
+    from prefect import flow
+
+    def run(settings: ManySettings) -> ManyResult:
+        with cluster(settings, progress) as executor, at_work(storage := open_storage(settings.root), "mine"):
+            return mine_all(settings, Context(storage, executor, progress))
+
+    with prefect_api():
+        found: ManyResult = flow(name="mine-many", validate_parameters=False, persist_result=False)(run)(settings)
+    return found
+
+
+def mine_all(settings: ManySettings, context: Context) -> ManyResult:
+    """The run itself, in whatever runs it. All datasets are read and checked before a model runs.
+
+    Raises:
+        InputError: two corpora have different documents, or two datasets different queries, under one id; or one dataset is not usable.
+        UsageError: a recipe or source of one dataset does not fit.
+    """
+    runs = {member.dataset.name: settings.of(member).under(context.storage) for member in settings.datasets}
+    borrowed = {member.dataset.name: _borrowed(settings, member) for member in settings.datasets}
+    _check(context, runs, borrowed)
+    rounds = [mine_round(run, context, borrowed=borrowed[name]) for name, run in runs.items()]
+    files = [_mixed(context, settings, rounds, name) for name in settings.formats if name in MIXED]
+    update_pointer(context.storage, f"mixtures/{settings.mixture.name}", lambda _: _pointer(rounds, files))
+    shown = tuple(file.model_copy(update={"folder": f"{context.storage.root}/{file.folder}"}) for file, _ in files)
+    return ManyResult(root=context.storage.root, name=settings.mixture.name, rounds=tuple(rounds), mixture=shown)
+
+
+def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping[str, Sequence[Source]]) -> None:
+    """Everything that can be wrong without a model."""
+    for run in runs.values():
+        check_models(run, context.storage)
+    datasets: dict[str, Dataset] = {}
+    for name, run in runs.items():
+        datasets[name] = prepare_dataset(context, run, borrowed[name])
+        recipes_for(run, Facts(run.num_negatives, datasets[name].max_positives, datasets[name].document_count, datasets[name].query_count))
+    for one, other in itertools.combinations(datasets.values(), 2):
+        check_ids(context.storage, one, other)
+    for name, run in runs.items():
+        given_candidates(context, run, run.retrieve, datasets[name])
+
+
+def check_ids(storage: Storage, one: Dataset, other: Dataset) -> None:
+    """Refuse an id that means different texts in two datasets: no training file, run or judgement could say which is meant.
+
+    Raises:
+        InputError: which id, and in which datasets.
+    """
+    for parts, file, column, what in (
+        ("documents", "docs.parquet", "doc_id", "document"),
+        ("queries", "queries.parquet", "query_id", "query"),
+    ):
+        left, right = (read_parts(storage, getattr(each, parts), file, [column, "input_hash"]) for each in (one, other))
+        place = pc.index_in(right[column].combine_chunks(), value_set=left[column].combine_chunks())
+        own = left["input_hash"].combine_chunks().take(place)
+        clashing = right.filter(pc.fill_null(pc.not_equal(own, right["input_hash"].combine_chunks()), False))
+        if clashing.num_rows:
+            first = pc.min(clashing[column]).as_py()
+            raise InputError(
+                f"datasets {one.name} and {other.name}: {clashing.num_rows:,} {what} ids stand for different texts, as {first!r} does",
+                f"tell them apart: dataset.id_prefix of one of them, as in id_prefix: {other.name}-",
+            )
+
+
+def _borrowed(settings: ManySettings, member: Member) -> list[Source]:
+    """The corpora of other datasets that a dataset asks for."""
+    others = {each.dataset.name: each.dataset for each in settings.datasets}
+    return [source for name in member.search for source in borrowed_sources(others[name])]
+
+
+def _mixed(context: Context, settings: ManySettings, rounds: Sequence[MineResult], name: str) -> tuple[MixedFiles, StageManifest]:
+    recorder = CostRecorder(context.progress)
+    ingredients = [
+        _ingredient(context.storage, settings, member, mined, name) for member, mined in zip(settings.datasets, rounds, strict=True)
+    ]
+    context = Context(context.storage, context.executor, recorder)
+    manifest, folder = mixture(context, name, ingredients, settings.mixture, settings.rows_per_shard)
+    meta: dict[str, Any] = manifest.parts[0].meta
+    return MixedFiles(format=name, folder=folder, rows=int(meta["rows"]), datasets=meta["datasets"]), manifest
+
+
+def _ingredient(storage: Storage, settings: ManySettings, member: Member, mined: MineResult, name: str) -> Ingredient:
+    run = settings.of(member)
+    reference = find_round(storage, mined.round).selection(mined.selection_id).shards[name]
+    return Ingredient(
+        name=member.dataset.name,
+        task=member.task,
+        weight=member.weight,
+        prompts={"query": run.model.query_prompt, "document": run.document_encoder.document_prompt},
+        round=f"{mined.round} {mined.selection.recipe}",
+        shards=stored_stage(storage, reference).parts,  # type: ignore[arg-type]
+    )
+
+
+def _pointer(rounds: Sequence[MineResult], files: Sequence[tuple[MixedFiles, StageManifest]]) -> dict[str, Any]:
+    """What the newest files are; all that they need is kept by it."""
+    formats = {file.format: {"stage": manifest.stage, "key": manifest.key, "folder": file.folder} for file, manifest in files}
+    return dict(json.loads(json.dumps({"rounds": [mined.round for mined in rounds], "formats": formats})))

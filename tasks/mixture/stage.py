@@ -1,0 +1,153 @@
+"""The stage ``mixture``: one set of training files over the shards of several datasets.
+
+Files: ``data/train-00000.parquet`` (or ``.jsonl``) and, row-aligned, ``sidecar/train-00000.parquet`` with ``dataset`` and ``task``
+besides the shards' own columns; ``mixture.json``: each dataset's task, weight, prompts, share and counts. Rows lie batch by batch,
+``batch_size`` of one dataset each, and a file holds whole batches: read in order, every batch has one source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.errors import UsageError
+from tasks.mixture.plan import batches_of, order, shares
+from tasks.mixture.settings import MixtureSettings
+from tasks.mixture.stream import Stream, labelled
+from tasks.runner.stage import Job, Stage, Work
+from tasks.store.manifest import Part
+from tasks.store.output import Output
+
+STAGE = Stage(name="mixture", version=1, function="tasks.mixture.stage:run", unit="rows", folder="data/mixture/{folder}")
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """One dataset of a mixture.
+
+    Args:
+        name: of the dataset.
+        task: as the rows are to say it.
+        weight: of its share.
+        prompts: ``query`` and ``document``, for whoever trains.
+        round: its round and recipe, for the record.
+        shards: parts of its stage ``shards``.
+    """
+
+    name: str
+    task: str
+    weight: float
+    prompts: Mapping[str, str]
+    round: str
+    shards: Sequence[Part]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What is said of it, as JSON."""
+        return {"name": self.name, "task": self.task, "weight": self.weight, "prompts": dict(self.prompts), "round": self.round}
+
+
+def jobs(format_name: str, ingredients: Sequence[Ingredient], settings: MixtureSettings, rows_per_shard: int) -> list[Job]:
+    """The one job of a format.
+
+    Args:
+        format_name: of all the shards.
+        ingredients: the datasets, in the order of the settings.
+        settings: of the mixture.
+        rows_per_shard: most rows in one file; at least a batch.
+    """
+    inputs = {
+        str(number): tuple(
+            part.only(*(file.name for file in part.files if file.name.startswith(("data/", "sidecar/")))) for part in one.shards
+        )
+        for number, one in enumerate(ingredients)
+    }
+    keyed = {
+        "format": format_name,
+        "datasets": [one.described for one in ingredients],
+        "rows_per_shard": max(settings.batch_size, rows_per_shard),
+        **settings.model_dump(mode="json"),
+    }
+    units = sum(file.rows or 0 for parts in inputs.values() for part in parts for file in part.files if file.name.startswith("data/"))
+    job = Job(format_name, inputs, keyed, units=max(1, units))
+    return [Job(format_name, inputs, keyed, {"folder": f"{settings.name}-{format_name}-{job.key(STAGE)[:12]}"}, job.units)]
+
+
+def folder_of(jobs: Sequence[Job]) -> str:
+    """The folder under the root in which the training files lie."""
+    return f"data/mixture/{jobs[0].options['folder']}/data"
+
+
+def run(work: Work, out: Output) -> None:
+    """Write the files. Meta ``datasets``: by name rows that there are, capped, share asked for, batches, written, repeated, left_out.
+
+    Raises:
+        InputError: a dataset has no row.
+        UsageError: the datasets' rows have different columns, or there is not even one batch.
+    """
+    given = work.job.settings
+    settings = MixtureSettings.model_validate({name: given[name] for name in MixtureSettings.model_fields})
+    datasets = given["datasets"]
+    streams = [
+        Stream(work.storage, work.job.inputs[str(number)], one["name"], settings.max_rows_per_positive)
+        for number, one in enumerate(datasets)
+    ]
+    counted = [stream.count() for stream in streams]
+    rows = [kept for kept, _ in counted]
+    share = shares(rows, [one["weight"] for one in datasets], settings.temperature)
+    total = (settings.rows or sum(rows)) // settings.batch_size
+    if not total:
+        raise UsageError(f"mixture: {sum(rows)} rows are less than one batch of {settings.batch_size}", "set mixture.batch_size lower")
+    counts = batches_of(total, share)
+    _write(work, out, streams, order(counts, [one["name"] for one in datasets], settings.seed).tolist(), settings.batch_size)
+    facts = {}
+    for one, (kept, capped), batches, asked in zip(datasets, counted, counts.tolist(), share.tolist(), strict=True):
+        written = batches * settings.batch_size
+        facts[one["name"]] = {
+            "rows": kept,
+            "capped": capped,
+            "share": round(asked, 6),
+            "batches": batches,
+            "written": written,
+            "repeated": max(0, written - kept),
+            "left_out": max(0, kept - written),
+        }
+    told = [{**one, **facts[one["name"]]} for one in datasets]
+    out.data("mixture.json", json.dumps({"batch_size": settings.batch_size, "datasets": told}, indent=1, ensure_ascii=False).encode())
+    out.meta.update(datasets=facts, rows=total * settings.batch_size)
+
+
+def _write(work: Work, out: Output, streams: Sequence[Stream], batches: Sequence[int], size: int) -> None:
+    """Batch by batch; some batches in memory at a time."""
+    datasets, per_file = work.job.settings["datasets"], int(work.job.settings["rows_per_shard"]) // size
+    for number, start in enumerate(range(0, len(batches), per_file)):
+        pieces, sides = [], []
+        for dataset in batches[start : start + per_file]:
+            data, side = streams[dataset].take(size)
+            name, task = datasets[dataset]["name"], datasets[dataset]["task"]
+            pieces.append(labelled(data, name, task))
+            for column, value in (("dataset", name), ("task", task)):
+                side = side.append_column(column, pa.array([value] * side.num_rows, pa.string()))
+            sides.append(side)
+            work.report(size)
+        _refuse_different(pieces, [datasets[one]["name"] for one in batches[start : start + per_file]])
+        table = pa.concat_tables(pieces)
+        if table.column_names == ["line"]:
+            lines = "".join(line + "\n" for line in table["line"].to_pylist())
+            out.data(f"data/train-{number:05d}.jsonl", lines.encode(), table.num_rows)
+        else:
+            out.table(f"data/train-{number:05d}.parquet", table)
+        out.table(f"sidecar/train-{number:05d}.parquet", pa.concat_tables(sides))
+
+
+def _refuse_different(pieces: Sequence[pa.Table], names: Sequence[str]) -> None:
+    for piece, name in zip(pieces, names, strict=True):
+        if piece.column_names != pieces[0].column_names:
+            raise UsageError(
+                f"mixture: rows of {name} have other columns ({', '.join(piece.column_names)}) than rows of {names[0]}",
+                "give all datasets the same num_negatives: their recipes must not set their own",
+            )
