@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.cache_only import NotCached, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
+from flows.cut import cut_notes
 from flows.lineage import rounds_behind
 from flows.measuring import Measuring, keep_truth
 from flows.planning.outlays import outlays
@@ -234,6 +235,7 @@ def _record(
                 "max_positives": scored.dataset.max_positives,
                 "documents": scored.dataset.document_count,
                 "queries": scored.query_count,
+                "chunked": scored.dataset.chunked,
             },
             "teacher_facts": dict(scored.teacher_facts),
             "planted_pairs": scored.planted,
@@ -272,6 +274,7 @@ def _notes(settings: MineSettings, scored: ScoredRound, recipes: Sequence[Recipe
             f"teacher scored {found['scored']:,} of {found['pairs']:,} pairs; {found['saved']:,} saved (teacher.lazy): the candidates are "
             "partial, for these recipes alone"
         )
+    yield from cut_notes(scored.stages, scored.dataset.set_aside)
     yield from scored.scoring.notes
     for recipe in recipes:
         for name, depth in {**recipe.needs.sources, "teacher": recipe.needs.teacher_depth}.items():

@@ -17,6 +17,7 @@ from tasks.corpus.task import ingest_dataset
 from tasks.embed.task import embed_documents, embed_queries
 from tasks.errors import UsageError
 from tasks.folds import Fold
+from tasks.models.spans import sight_of
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.retrieve.task import candidates, retrieve_bm25, retrieve_dense
 from tasks.runner.runner import Context
@@ -79,7 +80,7 @@ class ScoredRound:
 def compose_recipes(settings: MineSettings, dataset: Dataset, queries: int | None = None) -> list[Recipe]:
     """The run's recipes, the published one first; ``queries``: how many are mined, by default all."""
     asked = dataset.query_count if queries is None else queries
-    return recipes_for(settings, Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, asked))
+    return recipes_for(settings, Facts(settings.num_negatives, dataset.max_positives, dataset.document_count, asked, dataset.chunked))
 
 
 def recipes_for(settings: MineSettings, facts: Facts) -> list[Recipe]:
@@ -164,7 +165,7 @@ def prepare_dataset(context: Context, settings: MineSettings, borrowed: Sequence
         borrowed: documents of other datasets that are candidates too.
     """
     further = [*borrowed, *further_labels(context.storage, settings.dataset)]
-    return ingest_dataset(context, settings.dataset, settings.seed, further)
+    return ingest_dataset(context, settings.dataset, settings.seed, further, sight_of(settings.document_encoder))
 
 
 def _retrieve(

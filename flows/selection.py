@@ -25,6 +25,7 @@ from tasks.gate.stage import GateSettings
 from tasks.gate.task import gate
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
+from tasks.select.siblings import REASON as SIBLINGS
 from tasks.select.task import probe, select
 from tasks.shards.settings import SUSPECT_REASONS, ShardSettings
 from tasks.shards.task import shards
@@ -110,7 +111,11 @@ def shard_settings(settings: MineSettings, recipe: Recipe) -> ShardSettings:
         query_prompt=settings.model.query_prompt if settings.flagembedding.prompt is None else settings.flagembedding.prompt,
         type=settings.flagembedding.type,
         split="" if settings.dataset.splits else settings.dataset.split,
-        suspect_reasons=("labelled", "planted", *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS)),
+        suspect_reasons=(
+            "labelled",
+            "planted",
+            *(rule.name for rule in recipe.rules if rule.kind in SUSPECT_REASONS or rule.name == SIBLINGS),
+        ),
     )
 
 

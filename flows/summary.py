@@ -51,6 +51,7 @@ REASONS = {
     "answer_match": "contains an answer",
     "other_cluster": "in the cluster of a positive",
     "same_group": "same parent as a positive",
+    "sibling_chunk": "another chunk of a positive's document",
     "other_group": "another parent than the positive's",
     "hub_limit": "already a negative for as many queries as are allowed",
     "same_text": "same text as another candidate",

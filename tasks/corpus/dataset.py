@@ -10,16 +10,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.corpus import capped as capped_stage
+from tasks.corpus import chunks as chunks_stage
 from tasks.corpus import documents as documents_stage
 from tasks.corpus import groups as groups_stage
 from tasks.corpus import ingest as ingest_stage
 from tasks.corpus import queries as queries_stage
+from tasks.corpus import visible as visible_stage
 from tasks.corpus.records import GIVES_DOCUMENTS, GIVES_QUERIES
 from tasks.corpus.rejected import check_rejected
 from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source, find_sources
 from tasks.corpus.splits import check_splits
 from tasks.errors import InputError, UsageError
+from tasks.models.spans import Sight, tokenizer_of
 from tasks.runner.runner import Context, run_stage
 from tasks.runner.stage import Job, Stage
 from tasks.store.keys import digest
@@ -41,7 +44,8 @@ class Dataset(BaseModel):
     ``documents`` have ``docs.parquet``; ``queries`` have
     ``queries.parquet`` and ``qrels.parquet``. ``counts``: documents, queries, queries_without_positives, qrels,
     positives, merged (the same row again, where ids are made from content), outside_split (queries of other splits).
-    ``grades``: judgements by grade.
+    ``grades``: judgements by grade. ``set_aside``: positives whose answer no chunk holds, or the model does not see.
+    ``chunked``: documents are chunks.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +61,8 @@ class Dataset(BaseModel):
     grades: dict[str, int]
     max_positives: int
     rejected: int
+    set_aside: int = 0
+    chunked: bool = False
 
     @property
     def document_count(self) -> int:
@@ -133,8 +139,15 @@ def queries_jobs(ingest: StageManifest, documents: StageManifest, groups: StageM
     return queries_stage.jobs(ingest, documents, groups, _counts_of(ingest)[1], seed, settings.positive_min_grade, beir, settings.splits)
 
 
-def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: Run = run_stage, further: Sequence[Source] = ()) -> Dataset:
-    """Read a dataset: find its sources, run the four stages, check what was set aside.
+def ingest_dataset(
+    context: Context,
+    settings: DatasetSettings,
+    seed: int,
+    run: Run = run_stage,
+    further: Sequence[Source] = (),
+    sight: Sight | None = None,
+) -> Dataset:
+    """Read a dataset: find its sources, run its stages, check what was set aside.
 
     Args:
         context: of the run.
@@ -142,19 +155,37 @@ def ingest_dataset(context: Context, settings: DatasetSettings, seed: int, run: 
         seed: of the folds.
         run: how a stage is run.
         further: sources besides the user's, read after them.
+        sight: what the retriever sees of a document; none: it is not looked whether it sees the answers.
 
     Raises:
         InputError: sources are missing or unusable, too many rows are, or nothing is left to mine.
         UsageError: a setting does not fit the sources.
+        ModelError: chunks are counted by a tokenizer that is not there.
     """
     sources = [*find_sources(settings), *further]
+    tokenizer = _tokenizer(settings)
     ingest = run(context, ingest_stage.STAGE, ingest_jobs(context.storage, settings, sources))
     check_rejected(context.storage, ingest.parts, settings.max_rejected, settings.name)
-    documents = run(context, documents_stage.STAGE, documents_jobs(ingest))
+    whole = run(context, documents_stage.STAGE, documents_jobs(ingest))
+    documents = whole
+    if settings.chunk is not None:
+        least = settings.positive_min_grade
+        work = chunks_stage.jobs(ingest, whole, settings.chunk, tokenizer, _counts_of(ingest)[1], least)
+        documents = run(context, chunks_stage.STAGE, work)
     groups = run(context, groups_stage.STAGE, groups_jobs(ingest, documents, settings))
     queries = run(context, queries_stage.STAGE, queries_jobs(ingest, documents, groups, settings, seed))
-    capped = [run(context, capped_stage.STAGE, capped_jobs(queries, settings, seed))] if is_capped(settings) else []
-    return dataset_of(context.storage, settings, ingest, documents, groups, queries, capped)
+    later = [run(context, capped_stage.STAGE, capped_jobs(queries, settings, seed))] if is_capped(settings) else []
+    asked = [queries, *later][-1]
+    if sight is not None and settings.cut_answers == "set_aside" and any(part.meta.get("with_answers") for part in asked.parts):
+        work = visible_stage.jobs(asked.parts, documents.parts, sight, settings.positive_min_grade)
+        later.append(run(context, visible_stage.STAGE, work))
+    return dataset_of(context.storage, settings, ingest, whole, documents, groups, queries, later)
+
+
+def _tokenizer(settings: DatasetSettings) -> tuple[str, str]:
+    if settings.chunk is None or settings.chunk.counts_words:
+        return "", ""
+    return tokenizer_of(settings.chunk.tokenizer)
 
 
 def is_capped(settings: DatasetSettings) -> bool:
@@ -171,17 +202,19 @@ def dataset_of(
     storage: Storage,
     settings: DatasetSettings,
     ingest: StageManifest,
+    whole: StageManifest,
     documents: StageManifest,
     groups: StageManifest,
     queries: StageManifest,
     further: Sequence[StageManifest] = (),
 ) -> Dataset:
-    """The dataset that four stages made, and ``further`` ones that read the queries in turn.
+    """The dataset that its stages made: ``documents`` are ``whole`` or their chunks, ``further`` ones read the queries in turn.
 
     Raises:
         InputError: too many rows were set aside, there is no document, no query has a positive, or a query group lies in two splits.
     """
-    parts = [*ingest.parts, *documents.parts, *queries.parts]
+    parts = [*ingest.parts, *whole.parts, *queries.parts]
+    chunked = [documents] if documents is not whole else []
     rejected = check_rejected(storage, parts, settings.max_rejected, settings.name)
     last = further[-1] if further else queries
     counts = _totals(documents.parts, ("documents", "merged"))
@@ -203,7 +236,7 @@ def dataset_of(
     return Dataset(
         name=settings.name,
         version=digest([part.checksum for part in docs], [part.checksum for part in asked]),
-        stages=(ingest, documents, groups, queries, *further),
+        stages=(ingest, whole, *chunked, groups, queries, *further),
         document_stage=documents,
         query_stage=last,
         documents=docs,
@@ -212,11 +245,17 @@ def dataset_of(
         grades={grade: grades[grade] for grade in sorted(grades, key=int)},
         max_positives=max(int(part.meta["max_positives"]) for part in last.parts),
         rejected=rejected,
+        set_aside=sum(_set_aside(manifest) for manifest in (*chunked, *further)),
+        chunked=bool(chunked),
     )
 
 
 def _totals(parts: Sequence[Part], names: Sequence[str]) -> Counter[str]:
     return Counter({name: sum(int(part.meta[name]) for part in parts) for name in names})
+
+
+def _set_aside(manifest: StageManifest) -> int:
+    return sum(int(part.meta.get("set_aside", 0)) for part in manifest.parts)
 
 
 def _counts_of(ingest: StageManifest) -> tuple[int, int]:

@@ -175,6 +175,7 @@ def facts(queries: pa.Table, qrels: pa.Table, positive_min_grade: int) -> dict[s
     by_grade = sorted(zip(grades.field("values").to_pylist(), grades.field("counts").to_pylist(), strict=True))
     return {
         "queries": queries.num_rows,
+        "with_answers": queries.num_rows - queries["answers"].null_count,
         "qrels": qrels.num_rows,
         "positives": sum(counts),
         "max_positives": max(counts, default=0),

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.corpus.chunk_settings import ChunkSettings
 from tasks.file_patterns import Names, absolute
 from tasks.settings import Settings
 
@@ -104,6 +105,11 @@ class DatasetSettings(Settings):
     max_documents: int = Field(default=0, ge=0, description="keep at most so many docstrings, chosen by hash; 0: all")
     max_queries: int = Field(
         default=0, ge=0, description="keep at most so many queries, of each split and language its share, chosen by hash; 0: all"
+    )
+    chunk: ChunkSettings | None = Field(default=None, description="long documents are cut into chunks; empty: they stay whole")
+    cut_answers: Literal["set_aside", "keep"] = Field(
+        default="set_aside",
+        description="positives whose answer lies beyond what the retriever sees: neither positive nor negative, or kept",
     )
     positive_min_grade: int = Field(default=1, description="grades from here on are positive; lower ones neither positive nor negative")
     judged: Literal["none", "exhaustive", "trusted_zeros", "both"] = Field(

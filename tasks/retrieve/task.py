@@ -78,9 +78,10 @@ def given_source(
     queries: Sequence[Part],
     earlier: Sequence[given.Negatives] = (),
     id_prefix: str = "",
+    chunked: bool = False,
 ) -> StageManifest:
     """Candidates that are there already: stage ``given-candidates``."""
-    return _given(context, given.jobs(source, files, documents, queries, earlier, id_prefix))
+    return _given(context, given.jobs(source, files, documents, queries, earlier, id_prefix, chunked))
 
 
 def given_vectors(

@@ -23,6 +23,7 @@ class Facts:
     max_positives: int  # the most labelled positives that a query has
     documents: int = 0
     queries: int = 0
+    chunked: bool = False  # documents are chunks of longer ones
 
 
 class Needs(Settings):

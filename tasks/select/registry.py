@@ -30,6 +30,7 @@ from tasks.select.recipes.static import BM25Static, InBatch
 from tasks.select.recipes.top import SkipN, TopK
 from tasks.select.recipes.trisampler import TriSampler
 from tasks.select.recipes.windows import AmbiguousWindow, Band
+from tasks.select.siblings import without_siblings
 from tasks.settings import explain
 
 RECIPES: tuple[type[Published], ...] = (
@@ -97,10 +98,10 @@ def compose_recipe(wanted: str | Mapping[str, Any], facts: Facts) -> Recipe:
     settings: dict[str, Any] = {"name": wanted} if isinstance(wanted, str) else dict(wanted)
     try:
         if not is_published(settings):
-            return Recipe.model_validate({"num_negatives": facts.num_negatives, **settings})
+            return without_siblings(Recipe.model_validate({"num_negatives": facts.num_negatives, **settings}), facts.chunked)
         published = recipe_class(str(settings.get("name", ""))).model_validate(settings)
         own = replace(facts, num_negatives=published.num_negatives or facts.num_negatives)
-        return limited(published.compose(own), published.limits)
+        return without_siblings(limited(published.compose(own), published.limits), facts.chunked)
     except ValidationError as error:
         raise UsageError(*explain(error, prefix="recipe")) from error
     except ValueError as error:

@@ -79,7 +79,7 @@ def test_every_stage_resolves_to_a_function_of_its_folder():
     assert set(known) == {
         "ingest", "documents", "query-groups", "queries", "embed-documents", "embed-queries", "dense-clusters", "retrieve-dense",
         "bm25-statistics", "retrieve-bm25", "given-candidates", "given-document-vectors", "given-query-vectors",
-        "capped-queries", "mixture",
+        "capped-queries", "chunks", "visible-positives", "mixture",
         "candidates", "train-teacher", "train-retriever", "evaluate", "score", "scored", "select", "hub-limits", "shards", "gate",
         "asking", "calibrate", "probe", "measure",
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",

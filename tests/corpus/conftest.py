@@ -44,10 +44,10 @@ class Site:
     def jsonl(self, name, rows):
         return self.write(name, "".join(json.dumps(row) + "\n" for row in rows))
 
-    def ingest(self, seed=0, threads=1, further=(), **settings):
+    def ingest(self, seed=0, threads=1, further=(), sight=None, **settings):
         values = {"name": "d", "format": "jsonl", "max_rejected": 1, **settings}
         context = Context(self.storage, lambda: InlineExecutor(threads), self.progress)
-        return ingest_dataset(context, DatasetSettings(**values), seed, further=further)
+        return ingest_dataset(context, DatasetSettings(**values), seed, further=further, sight=sight)
 
     def docs(self, dataset):
         return read_parts(self.storage, dataset.documents, "docs.parquet")

@@ -41,7 +41,7 @@ def find_documents(work: Work, values: pa.Array, column: str) -> tuple[Ints, Int
     """
     parts = work.job.inputs["documents"]
     partition, row = np.full(len(values), -1, dtype=np.int64), np.full(len(values), -1, dtype=np.int64)
-    wanted = _partitions(values.to_pylist(), len(parts)) if column == "doc_id" else None
+    wanted = _partitions(values.to_pylist(), len(parts), bool(work.job.settings.get("chunked"))) if column == "doc_id" else None
     for number, part in enumerate(parts):
         here = np.flatnonzero(partition < 0 if wanted is None else wanted == number)
         if not len(here):
@@ -52,8 +52,10 @@ def find_documents(work: Work, values: pa.Array, column: str) -> tuple[Ints, Int
     return partition, row
 
 
-def _partitions(ids: Sequence[str], count: int) -> Ints:
-    return np.fromiter((partition_of(one, count) for one in ids), np.int64, len(ids))
+def _partitions(ids: Sequence[str], count: int, chunked: bool) -> Ints:
+    """A chunk lies where its document does: the id up to the last ``#`` decides."""
+    whole = (one.rpartition("#")[0] for one in ids) if chunked else ids
+    return np.fromiter((partition_of(one, count) for one in whole), np.int64, len(ids))
 
 
 def _place(values: pa.Array, known: pa.Array) -> Ints:

@@ -72,6 +72,7 @@ def jobs(
     queries: Sequence[Part],
     earlier: Sequence[Negatives] = (),
     id_prefix: str = "",
+    chunked: bool = False,
 ) -> list[Job]:
     """The one job of a source. It is keyed by the files' content; their paths are options.
 
@@ -82,6 +83,7 @@ def jobs(
         queries: all query partitions.
         earlier: of kind ``rounds``: the rounds, the newest first.
         id_prefix: what the dataset puts before its ids; files have them without.
+        chunked: whether its documents are chunks, by whose ids files name them.
     """
     inputs = {
         "documents": tuple(part.only("docs.parquet") for part in documents),
@@ -97,6 +99,7 @@ def jobs(
         "files": [file_checksum(path) for path in files],
         "rounds": len(earlier),
         **({"id_prefix": id_prefix} if id_prefix else {}),
+        **({"chunked": True} if chunked else {}),
     }
     units = sum(max(1, path.stat().st_size >> 6) for path in files) or 1
     return [Job(source.name, inputs, keyed, {"paths": [str(path) for path in files]}, units)]

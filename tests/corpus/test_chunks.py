@@ -1,0 +1,148 @@
+"""Long documents as chunks; positives that a model cannot see the answer of; queries capped by stratum."""
+
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+
+from tasks.corpus.chunk_settings import ChunkSettings
+from tasks.corpus.chunks import NO_ANSWER, cut
+from tasks.corpus.visible import CUT, is_cut, seen_ends
+from tasks.models.location import packaged
+from tasks.models.settings import ModelSettings
+from tasks.models.spans import Spans, sight_of
+from tasks.select.recipe import Facts
+from tasks.select.registry import compose_recipe
+from tasks.store.tables import read_parts
+
+WORDS = [f"w{number}" for number in range(30)]
+LONG = " ".join(WORDS)
+
+
+def long_documents(site, labels, chunk=None, **settings):
+    docs = [{"doc_id": "long", "title": "T", "text": LONG}, {"doc_id": "short", "text": "one two three"}, {"doc_id": "other", "text": LONG}]
+    queries = [
+        {"query_id": "a", "query": "where are w11 and w12", "answers": ["W12"], "positive_ids": ["long"]},
+        {"query_id": "b", "query": "three", "answers": ["nowhere"], "positive_ids": ["short"]},
+    ]
+    corpus, asked = site.jsonl("docs.jsonl", docs), site.jsonl("queries.jsonl", queries)
+    given = {"tokens": 10, "stride": 8, "tokenizer": "words", "labels": labels, **(chunk or {})}
+    partitions = {"document_partitions": 2, "query_partitions": 1}
+    return site.ingest(corpus=corpus, queries=asked, chunk=given, **partitions, **settings)
+
+
+def test_chunks_have_parents_and_lose_no_word(site):
+    dataset = long_documents(site, "all")
+    docs = site.docs(dataset).to_pylist()
+    texts = {row["doc_id"]: row["text"] for row in docs}
+    assert [name for name in sorted(texts) if name.startswith("long")] == [f"long#{number:04d}" for number in range(4)]
+    assert texts["long#0000"].split() == WORDS[:10]
+    assert texts["long#0001"].split() == WORDS[8:18]
+    assert texts["long#0003"].split() == WORDS[24:]
+    assert texts["short#0000"] == "one two three"
+    assert {row["group_id"] for row in docs} == {"long", "short", "other"}
+    assert dataset.chunked
+    assert dataset.document_count == 9
+    assert dataset.document_stage.stage == "chunks"
+
+
+@pytest.mark.parametrize(
+    ("labels", "chunks"),
+    [("all", {0, 1, 2, 3}), ("first", {0}), ("answer", {1}), ("overlap", {1})],
+)
+def test_labels_go_to_the_chunks_that_the_setting_names(site, labels, chunks):
+    dataset = long_documents(site, labels)
+    rows = site.qrels(dataset).to_pylist()
+    assert {row["doc_id"] for row in rows if row["query_id"] == "a" and row["relevance"] >= 1} == {f"long#{one:04d}" for one in chunks}
+    docs = [read_parts(site.storage, [part], "docs.parquet")["doc_id"].to_pylist() for part in dataset.documents]
+    assert all(docs[row["doc_partition"]][row["doc_row"]] == row["doc_id"] for row in rows), "addresses are those of the chunks"
+    of_b = [(row["doc_id"], row["relevance"]) for row in rows if row["query_id"] == "b"]
+    if labels == "answer":
+        assert of_b == [("short#0000", -1)], "neither positive nor negative"
+        aside = read_parts(site.storage, dataset.document_stage.parts, "set_aside.parquet").to_pylist()
+        assert [(row["reason"], row["content"]) for row in aside] == [(NO_ANSWER, "b short")]
+        assert dataset.set_aside == 1
+    else:
+        assert of_b == [("short#0000", 1)]
+
+
+def test_chunks_by_a_models_own_tokens():
+    spans = Spans(str(packaged()))
+    text = "Unbelievably tokenisation splits words; " * 12
+    texts, parent, place = cut(pa.table({"text": [text, "short"]}), spans, 16, 12)
+    assert parent.tolist() == [0] * (len(texts) - 1) + [1]
+    assert place.tolist()[:3] == [0, 1, 2]
+    assert all(len(found) <= 16 for found in spans.of(texts))
+    assert text.startswith(texts[0])
+    assert text.rstrip().endswith(texts[-2])
+
+
+def test_settings_of_chunks():
+    with pytest.raises(ValidationError, match="labels"):
+        ChunkSettings(tokens=100)
+    with pytest.raises(ValidationError, match="would be in none"):
+        ChunkSettings(tokens=100, stride=101, labels="all")
+
+
+def test_siblings_are_no_negatives_unless_a_recipe_takes_them():
+    facts = Facts(num_negatives=3, max_positives=1, chunked=True)
+    named = [rule.name for rule in compose_recipe("top", facts).rules]
+    assert named[-1] == "sibling_chunk"
+    assert "context" in compose_recipe("top", facts).needs.features
+    assert "sibling_chunk" not in [rule.name for rule in compose_recipe("improved-contrast", facts).rules], (
+        "its context negatives are siblings"
+    )
+    assert "sibling_chunk" not in [rule.name for rule in compose_recipe("top", Facts(num_negatives=3, max_positives=1)).rules]
+
+
+def test_a_positive_that_is_cut_before_its_answer_is_set_aside(site):
+    filler = "a plain sentence that says nothing of it. " * 20
+    docs = [
+        {"doc_id": "late", "text": filler + "The capital is Lima."},
+        {"doc_id": "early", "text": "The capital is Quito. " + filler},
+        {"doc_id": "without", "text": filler},
+    ]
+    queries = [
+        {"query_id": "a", "query": "capital of Peru", "answers": ["Lima"], "positive_ids": ["late", "early"]},
+        {"query_id": "b", "query": "capital of Ecuador", "answers": ["quito"], "positive_ids": ["early"]},
+        {"query_id": "c", "query": "what else", "answers": ["something"], "positive_ids": ["without"]},
+        {"query_id": "d", "query": "no answers", "positive_ids": ["late"]},
+    ]
+    given = {"corpus": site.jsonl("docs.jsonl", docs), "queries": site.jsonl("queries.jsonl", queries)}
+    sight = sight_of(ModelSettings(max_length=32))
+    dataset = site.ingest(sight=sight, **given)
+    grades = {(row["query_id"], row["doc_id"]): row["relevance"] for row in site.qrels(dataset).to_pylist()}
+    assert grades == {("a", "late"): -1, ("a", "early"): 1, ("b", "early"): 1, ("c", "without"): 1, ("d", "late"): 1}
+    aside = read_parts(site.storage, dataset.query_stage.parts, "set_aside.parquet").to_pylist()
+    assert [(row["query_id"], row["doc_id"], row["reason"]) for row in aside] == [("a", "late", CUT)]
+    assert (dataset.set_aside, dataset.counts["positives"]) == (1, 4)
+    kept = site.ingest(sight=sight, cut_answers="keep", **given)
+    assert kept.set_aside == 0
+    assert site.ingest(sight=sight_of(ModelSettings(max_length=256)), **given).set_aside == 0
+
+
+def test_what_a_model_sees_counts_prompt_and_special_tokens():
+    spans = Spans(str(packaged()))
+    text = "one two three four five six"
+    assert seen_ends([text], spans, 6) == [len("one two three four")]
+    assert seen_ends([text], spans, 8) == [len(text)]
+    assert is_cut(text, len("one two three four"), ["six"])
+    assert not is_cut(text, len("one two three four"), ["six", "two"])
+
+
+def test_so_many_queries_of_each_split_and_language(site):
+    docs = site.jsonl("docs.jsonl", [{"doc_id": "d", "text": "a text"}])
+    rows = [
+        {
+            "query_id": f"q{number}",
+            "query": f"unlike words {number} {number * 7}",
+            "positive_ids": ["d"],
+            "language": "de" if number % 4 else "en",
+        }
+        for number in range(40)
+    ]
+    rows += [{"query_id": f"empty{number}", "query": f"nothing {number}"} for number in range(5)]
+    dataset = site.ingest(corpus=docs, queries=site.jsonl("queries.jsonl", rows), max_queries=12, query_partitions=3, near_duplicates=None)
+    languages = site.queries(dataset)["language"].to_pylist()
+    assert (languages.count("de"), languages.count("en")) == (9, 3)
+    assert dataset.query_count == dataset.counts["positives"] == 12
+    assert set(site.qrels(dataset)["query_id"].to_pylist()) == set(site.queries(dataset)["query_id"].to_pylist())
