@@ -7,7 +7,6 @@ import ctypes
 import functools
 import http.server
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -54,19 +53,26 @@ def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> N
             deploy(root)
             shown = pages_api(host, port) if own else address
             asyncio.run(_run(root, own, lambda: announce(shown.removesuffix("/api"))))
+    except asyncio.CancelledError:  # SIGTERM
+        raise KeyboardInterrupt from None
     finally:
         _end_children()
 
 
 class _Runner(Runner):
+    stop: Callable[[], object]
+
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
-        """Stops as on Ctrl-C."""
-        signal.raise_signal(signal.SIGINT)
+        """Stops as on Ctrl-C, also where that is ignored, as in a shell's background job."""
+        self.stop()
 
 
 async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
     """Poll for runs that are due, each in a process of its own."""
     runner = _Runner(name="hardmine", pause_on_shutdown=False, limit=None, query_seconds=_POLL)
+    serving = asyncio.current_task()
+    assert serving is not None
+    runner.stop = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, serving.cancel)
     served = [await runner.aadd_deployment(deployment) for deployment in await asyncio.to_thread(prepared, root)]
     if own:
         await asyncio.to_thread(settle_runs, served)
@@ -74,7 +80,7 @@ async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
     polling = asyncio.create_task(runner.start())
     try:
         await asyncio.shield(polling)
-    except asyncio.CancelledError:  # Ctrl-C; a runner that is cancelled kills its runs without a word to the server
+    except asyncio.CancelledError:  # Ctrl-C or SIGTERM; a runner that is cancelled kills its runs without a word to the server
         try:
             await asyncio.to_thread(cancel_runs)
         finally:

@@ -31,10 +31,11 @@ class Service:
         folder: for the root, Prefect's files and the log.
         command: that is run; ``{port}`` and ``{root}`` in it are filled in.
         port: a free one, where none is given.
+        background: as a shell's background job, which ignores Ctrl-C.
         variables: over this process' own environment.
     """
 
-    def __init__(self, folder, command=SERVE, port=None, **variables):
+    def __init__(self, folder, command=SERVE, port=None, background=False, **variables):
         self.folder, self.port, self.root = folder, port or free_port(), folder / "root"
         self.address = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "HARDMINE_"))}
@@ -47,7 +48,7 @@ class Service:
             stdout=(folder / "log").open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.SIG_DFL),  # the test's own may be either
         )
 
     def log(self):
@@ -132,15 +133,15 @@ class Service:
         found = self.api("events/filter", {"filter": {"event": {"name": [name]}}})["events"]
         return [event for event in found if event["resource"]["prefect.resource.id"].rpartition(".")[2] == of]
 
-    def interrupt(self, seconds=60):
-        """Ctrl-C.
+    def interrupt(self, seconds=60, by=signal.SIGINT):
+        """Ctrl-C, or another signal.
 
         Returns:
             The exit status, and those of its processes that are still there.
         """
         family = psutil.Process(self.process.pid).children(recursive=True)
         assert family
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(by)
         status = self.process.wait(seconds)
         return status, [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 

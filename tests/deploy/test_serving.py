@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -79,12 +80,16 @@ def test_a_server_that_starts_again_has_no_runs_without_a_process_and_no_places_
         service.until(lambda: slots(service).get("hardmine-small") == 1)
         service.end()  # killed: serve, its server, the run, all at once
 
-        service = Service(tmp_path, port=service.port).wait()
+        service = Service(tmp_path, port=service.port, background=True).wait()
         # killed in its first attempt: it is due again; its place is free a minute after the lease was renewed last
         found = service.until(lambda: next((one for one in [service.run(second)] if one["state"]["type"] == "COMPLETED"), None))
         assert found["run_count"] == 2
         assert sorted(states(service)) == ["CANCELLED", "COMPLETED"]
         service.until(lambda: set(slots(service).values()) == {0}, 120)
-        interrupted(service)
+        service.process.send_signal(signal.SIGINT)
+        time.sleep(2)
+        assert service.process.poll() is None
+        assert service.interrupt(by=signal.SIGTERM) == (0, [])  # a background job ends by that
+        assert "server and runs are ended" in service.log()
     finally:
         service.end()

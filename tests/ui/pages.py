@@ -47,9 +47,10 @@ class Pages:
         """Take one of a field's choices, by the keyboard."""
         control = self.field(label).locator(".p-select-button__control")
         control.focus()
-        for _ in range(60):
+        marked = self.page.locator(".p-select-option--highlighted")
+        for _ in range(100):
             control.press("ArrowDown")
-            marked = self.page.locator(".p-select-option--highlighted")
+            self.page.wait_for_timeout(150)  # on a busy machine it is drawn a moment later
             if marked.count() and marked.first.inner_text().strip() == value:
                 control.press("Enter")
                 return
