@@ -48,7 +48,7 @@ class Service:
             stdout=(folder / "log").open("w"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.SIG_DFL),  # the test's own may be either
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if background else signal.SIG_DFL),
         )
 
     def log(self):
