@@ -60,11 +60,11 @@ def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> N
 
 
 class _Runner(Runner):
-    stop: Callable[[], object]
+    end_serving: Callable[[], object]
 
     def handle_sigterm(self, *_: Any, **__: Any) -> None:
         """Stops as on Ctrl-C, also where that is ignored, as in a shell's background job."""
-        self.stop()
+        self.end_serving()
 
 
 async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
@@ -72,7 +72,7 @@ async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
     runner = _Runner(name="hardmine", pause_on_shutdown=False, limit=None, query_seconds=_POLL)
     serving = asyncio.current_task()
     assert serving is not None
-    runner.stop = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, serving.cancel)
+    runner.end_serving = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, serving.cancel)
     served = [await runner.aadd_deployment(deployment) for deployment in await asyncio.to_thread(prepared, root)]
     if own:
         await asyncio.to_thread(settle_runs, served)
