@@ -29,8 +29,8 @@ ui: install  ## a Prefect server with its pages, and all flows run from it (PORT
 stack: install  ## Postgres, S3, a Prefect server with its worker, Dask: docs/infra.md; Ctrl-C ends it
 	$(BIN)/python -m infra.stack --folder $(or $(STACK),mining/stack)
 
-test: install  ## all tests, no network
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+test: install  ## all tests, no network, by two processes (WORKERS=2)
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(or $(WORKERS),2) --dist loadfile
 
 bench: install  ## mining beside sentence-transformers' miner, then again with what is known (ROOT=folder); half an hour on two cores
 	$(BIN)/python -m tests.bench.mining --root $(or $(ROOT),mining/bench-mining)
