@@ -16,7 +16,7 @@ from tasks.report.words import count, line, percent, seconds, spaced
 from tasks.staleness.plot import StalenessCurve, draw_staleness
 
 BLUE, RED, GREEN, AMBER = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[4]
-GROUPS = {"positives": GREEN, "negatives": BLUE, "suspects": RED, "rejected": AMBER}
+GROUPS = {"positives": GREEN, "negatives": BLUE, "suspects": RED, "rejected": AMBER, "planted": COLOURS[3]}
 WIDE, NARROW, SIDE = 8.6, 5.0, 4.6  # inches of a figure over the whole column, of the same on a small screen, of one beside another
 
 Drawn = tuple[Markup, Markup]  # for a wide and for a small screen
@@ -133,20 +133,22 @@ def estimates_figure(name: str, estimates: Sequence[Estimate], colours: dict[str
 def reliability_figure(name: str, bins: Sequence[ReliabilityBin]) -> Markup:
     """Observed against predicted share, and how many pairs there are of each."""
     most = max((each.pairs for each in bins), default=1) or 1
+    ends = [value for each in bins for value in (each.predicted, each.observed, each.high or 0.0)]
+    end = min(max([1.15 * value for value in ends], default=1.0) if any(ends) else 1.0, 1.0)  # probabilities may all be small
 
     def draw(figure: Any) -> None:
         axes = figure.add_axes((0.135, 0.32, 0.84, 0.65))
         below = figure.add_axes((0.135, 0.125, 0.84, 0.15), sharex=axes)
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1.1, linestyle=(0, (4, 3)))
+        axes.plot([0, end], [0, end], color=GREY, linewidth=1.1, linestyle=(0, (4, 3)))
         axes.plot([each.predicted for each in bins], [each.observed for each in bins], color=BLUE, linewidth=1.3, alpha=0.5)
         for each in bins:
             if each.low is not None and each.high is not None:
                 axes.plot([each.predicted] * 2, [each.low, each.high], color=BLUE, linewidth=2.2, alpha=0.4, solid_capstyle="round")
             tip = f"tip:predicted {each.predicted:.3f}, observed {each.observed:.3f}, {each.pairs:,} pairs"
             axes.plot([each.predicted], [each.observed], marker="o", linestyle="none", markersize=6.5, color=BLUE, gid=tip)
-            below.bar(each.predicted, each.pairs / most, width=0.025, color=BLUE, alpha=0.6)
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
+            below.bar(each.predicted, each.pairs / most, width=0.025 * end, color=BLUE, alpha=0.6)
+        axes.set_xlim(-0.02 * end, 1.02 * end)
+        axes.set_ylim(-0.02 * end, 1.02 * end)
         axes.set_ylabel("observed share relevant")
         axes.tick_params(labelbottom=False)
         below.set_yticks([])

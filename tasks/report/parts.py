@@ -23,6 +23,8 @@ _QUANTITIES = (
     ("survival", "Survival of planted positives", "P(emitted | relevant and retrieved): no rate of negatives by itself."),
     ("in_batch", "In the batch", "Other rows' positives that are relevant: share of pairs, and share of rows with at least one."),
 )
+_SAME = "Recipes with the same positives in their rows have the same rates; the first of them is shown."
+_CROSS = "×"
 _CARDS = 5  # shown at once; the others are behind a line
 
 _Blocks = tuple[str, list[Block]]  # a sentence under the title, and the blocks
@@ -114,6 +116,9 @@ def _false_negatives(data: ReportData) -> _Blocks:
     blocks: list[Block] = []
     for quantity, title, caption in _QUANTITIES:
         chosen: Sequence[Estimate] = [each for each in data.false_negatives if each.quantity == quantity]
+        every = len(chosen)
+        chosen = _distinct(chosen) if quantity == "in_batch" else chosen
+        caption += f" {_SAME}" if len(chosen) < every else ""
         drawn = [each for each in chosen if each.rate is not None]
         if drawn:
             shown = tuple(legend[name] for name in dict.fromkeys(each.estimator for each in drawn))
@@ -122,6 +127,11 @@ def _false_negatives(data: ReportData) -> _Blocks:
         if chosen:
             blocks.append(Block(tables=(tables.estimates_table(chosen, legend),)))
     return "", blocks
+
+
+def _distinct(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Without the recipes that say what another has said: a batch holds the rows' positives, which most recipes share."""
+    return list({(each.estimator, each.rate, each.low, each.high): each for each in reversed(estimates)}.values())[::-1]
 
 
 def _calibration(data: ReportData) -> _Blocks:
@@ -160,7 +170,9 @@ def _threshold(each: YieldCurve, chosen: dict[str, float]) -> str:
 
 def _slices(data: ReportData) -> _Blocks:
     lead = "Slices of fewer than 30 queries are marked: lean on none of their figures."
-    return lead, [Block(tables=(tables.slices_table(data.slices),))] if data.slices else []
+    crossed = [each for each in data.slices if _CROSS in each.by]  # of pairs, not of queries: they have few of the values
+    plain = [each for each in data.slices if _CROSS not in each.by]
+    return lead, [Block(tables=(tables.slices_table(some),)) for some in (plain, crossed) if some]
 
 
 def _hardest(data: ReportData) -> _Blocks:

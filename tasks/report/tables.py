@@ -160,8 +160,8 @@ def yields_table(yields: Yields, own: str) -> Table:
 
 
 def slices_table(slices: Sequence[Slice]) -> Table:
-    """Every slice with its values; small ones are marked."""
-    names = list(dict.fromkeys(name for each in slices for name in each.values))
+    """Every slice with its values, yield and hardness first; small ones are marked."""
+    names = sorted(dict.fromkeys(name for each in slices for name in each.values), key=lambda name: name not in ("yield", "hardness"))
     rows = []
     for each in slices:
         values = [_value(each.values.get(name)) for name in names]
@@ -243,7 +243,8 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _given(settings: Mapping[str, Any]) -> str:
-    return line(", ".join(f"{name} = {value}" for name, value in settings.items()), 60)
+    """What was set, but for rules and draws: those are no line."""
+    return line(", ".join(f"{name} = {value}" for name, value in settings.items() if not isinstance(value, Mapping | list | tuple)), 60)
 
 
 def _without_empty(table: Table) -> Table:

@@ -195,3 +195,17 @@ def test_the_template_and_its_style_lie_beside_the_code():
 def test_importing_loads_no_plotting_library():
     code = "import sys, tasks.report.render; sys.exit(any(name in sys.modules for name in ('matplotlib', 'torch', 'sklearn')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rates_in_the_batch_are_shown_once_and_strata_in_a_table_of_their_own():
+    batch = [{"recipe": name, "estimator": "pairs, by labels", "quantity": "in_batch", "rate": rate} for name, rate in
+             [("hardmine", 0.02), ("top", 0.02), ("pair", 0.03)]]  # fmt: skip
+    slices = [{"by": "language", "name": "en", "queries": 40, "values": {"yield": {"value": 1.0}}},
+              {"by": "rank × score", "name": "rank ≤ 2", "queries": 40, "values": {"planted survival": {"value": 0.5}}}]  # fmt: skip
+    text = render_report(empty(facts=FACTS, false_negatives=batch, slices=slices))
+    check(text)
+    rates = section(text, "false_negatives")
+    assert [rates.count(f"<bdi>{name}</bdi></th>") for name in ("hardmine", "top", "pair")] == [1, 0, 1]
+    assert "the first of them is shown" in rates
+    first, second = re.findall(r"<table>.*?</table>", section(text, "slices"), re.DOTALL)
+    assert "planted survival" in second and "planted survival" not in first and "yield" not in second

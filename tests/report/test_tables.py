@@ -38,6 +38,8 @@ def test_without_a_truth_the_estimate_orders_and_columns_that_none_has_are_left_
 def test_settings_that_were_given_stand_beside_the_name():
     given = outcome("simans").model_copy(update={"settings": {"a": 2.0, "b": 0}})
     assert recipes_table([given], "", {}).rows[0].cells[0].note == "a = 2.0, b = 0"
+    nested = given.model_copy(update={"settings": {"needs": {"teacher_depth": 20}, "rules": [{"kind": "duplicate"}], "a": 1}})
+    assert recipes_table([nested], "", {}).rows[0].cells[0].note == "a = 1"
 
 
 def test_cost_adds_up_what_this_round_spent():
@@ -79,9 +81,9 @@ def test_rejections_by_count_with_their_share_of_all():
 def test_slices_with_few_queries_are_marked_and_values_may_be_missing():
     more = {"by": "language", "name": "fr", "queries": 29, "values": {"backfill": {"value": None}}}
     table = slices_table([Slice.model_validate(each) for each in (*SLICES[:1], more)])
-    assert heads(table) == ["by", "slice", "queries", "false negatives", "yield", "hardness", "backfill"]
+    assert heads(table) == ["by", "slice", "queries", "yield", "hardness", "false negatives", "backfill"]
     assert cells(table) == [
-        ["language", "en", "1,204", f"2.8{SPACE}%", f"99.0{SPACE}%", "0.664", "–"],
+        ["language", "en", "1,204", f"99.0{SPACE}%", "0.664", f"2.8{SPACE}%", "–"],
         ["language", "fr", "29", "–", "–", "–", "–"],
     ]
     assert [row.cells[1].mark for row in table.rows] == ["", "few queries"]
