@@ -50,6 +50,8 @@ def check_models(settings: MineSettings, storage: Storage | None = None) -> None
             body_spec(settings.teacher.train, storage)
         else:
             teacher_spec(settings.teacher, storage=storage)
+        for member in settings.teacher.members:
+            teacher_spec(member, storage=storage)
     if settings.fixed_encoder is not None:
         document_spec(settings.fixed_encoder, storage)
 

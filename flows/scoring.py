@@ -22,7 +22,7 @@ from tasks.models.materialise import materialise
 from tasks.models.settings import TeacherSettings
 from tasks.runner.runner import Context
 from tasks.score.stage import count as count_pairs
-from tasks.score.task import Asked, score
+from tasks.score.task import Asked, ensemble, score
 from tasks.select.inputs import partial_mark
 from tasks.select.recipe import Recipe
 from tasks.select.task import ask
@@ -108,6 +108,7 @@ def score_candidates(
         table = _scored(context, settings, given, asking.pairs, partial=marks)
         return Scoring(table, (*stages, table), told, bare=bare, partial=partial)
     asking.answer()
+    asking.with_others()
     known = _unseen(context, settings, len(trained))
     labelled = (given.merged.parts, asking.pairs, given.dataset.queries)
     calibration = calibrate(context, *labelled, asking.sources, given.teacher_depth, known.held_out, settings.truth.calibration)
@@ -152,6 +153,19 @@ class _Asking:
             )
             self.stages.append(judged)
             self.pairs += judged.parts
+
+    def with_others(self) -> None:
+        """Let the ensemble's other teachers score the same candidates, and take the mean of all."""
+        if not self.teacher.ensemble:
+            return
+        given, members = self.given, [self.pairs]
+        for member in self.teacher.members:
+            spec = teacher_spec(member, None, self.context.storage)
+            read = (given.merged.parts, given.dataset.queries, given.dataset.documents, spec, given.teacher_depth, self.sources)
+            self.stages.append(score(self.context, *read, self.teacher.pairs_per_partition, None))
+            members.append(list(self.stages[-1].parts))
+        self.stages.append(ensemble(self.context, members, [part.index for part in given.merged.parts]))
+        self.pairs = list(self.stages[-1].parts)
 
     def lazily(self, recipes: Sequence[Recipe]) -> tuple[StageManifest, dict[str, int]]:
         """Score what the recipes need; the table without a teacher's scores, and how many pairs there are, were scored and saved."""
@@ -211,6 +225,7 @@ def _scored(
         _activation(settings),
         calibration.parts[0] if calibration else None,
         partial,
+        settings.teacher is not None and bool(settings.teacher.ensemble),
     )
 
 

@@ -120,7 +120,7 @@ class MineSettings(Settings):
             path: of the checkpoint.
             rounds: mined before it.
         """
-        model = self.model.model_copy(update={"path": path, "revision": None})
+        model = self.model.model_copy(update={"path": path, "revision": None, "adapter": None, "adapter_revision": None})
         return self.model_copy(update={"model": model}).with_chunk(rounds)
 
     def with_chunk(self, rounds: int) -> MineSettings:
@@ -181,7 +181,8 @@ class MineSettings(Settings):
         )
         update["retrieve"] = self.retrieve.model_copy(update={"further": further})
         if self.teacher is not None and self.teacher.path is not None:
-            update["teacher"] = self.teacher.model_copy(update={"path": change(self.teacher.path)})
+            others = tuple(one.model_copy(update=_paths(one, change)) for one in self.teacher.ensemble)
+            update["teacher"] = self.teacher.model_copy(update={**_paths(self.teacher, change), "ensemble": others})
         elif self.teacher is not None and self.teacher.train is not None:
             train = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
             update["teacher"] = self.teacher.model_copy(update={"train": train})
@@ -191,7 +192,12 @@ class MineSettings(Settings):
 def _moved(settings: Settings, name: str, change: Callable[[str], str]) -> dict[str, ModelSettings]:
     """A model of some settings with its path changed, by its name; nothing where there is none."""
     model: ModelSettings | None = getattr(settings, name)
-    return {} if model is None else {name: model.model_copy(update={"path": change(model.path)})}
+    return {} if model is None else {name: model.model_copy(update=_paths(model, change))}
+
+
+def _paths(model: Settings, change: Callable[[str], str]) -> dict[str, str]:
+    """A model's path, and its adapter's, changed."""
+    return {name: change(getattr(model, name)) for name in ("path", "adapter") if getattr(model, name) is not None}
 
 
 def _model_path(base: Path, path: str) -> str:

@@ -143,16 +143,19 @@ TEACHER = [
     ("teacher_calibrated", pa.float32()),
 ]
 
+# Of an ensemble of teachers alone: the standard deviation of their logits, of which teacher_logit is the mean.
+DISAGREEMENT = ("teacher_disagreement", pa.float32())
+
 STATISTICS = ("min", "mean", "max")
 
 
-def scored(sources: list[str]) -> pa.Schema:
-    """The scored table: candidates, features, the teacher's scores, and positive_* for each score column."""
+def scored(sources: list[str], ensemble: bool = False) -> pa.Schema:
+    """The scored table: candidates, features, teacher's scores, and positive_* for each score column; ``ensemble``: of several teachers."""
     base = list(candidates(sources))
     columns = [*base, *(pa.field(*feature) for feature in FEATURES), *(pa.field(*teacher) for teacher in TEACHER)]
     for score in score_columns(sources):
         columns += [pa.field(f"positive_{score}_{statistic}", pa.float32()) for statistic in STATISTICS]
-    return pa.schema(columns)
+    return pa.schema([*columns, pa.field(*DISAGREEMENT)] if ensemble else columns)
 
 
 def score_columns(sources: list[str]) -> list[str]:

@@ -44,7 +44,7 @@ def teacher_columns(
 
     Args:
         table: query_hash and doc_hash of n candidates.
-        pairs: :data:`tasks.schema.PAIRS`.
+        pairs: :data:`tasks.schema.PAIRS`, of an ensemble with ``disagreement``.
         activation: how a logit becomes ``teacher_sigmoid``: ``sigmoid``, or ``identity`` for a teacher that gives probabilities.
         calibration: for ``teacher_calibrated``; without one it is NULL.
     """
@@ -56,4 +56,5 @@ def teacher_columns(
     calibrated: pa.Array = pa.nulls(table.num_rows, pa.float32())
     if calibration is not None:
         calibrated = pa.array(apply(calibration, values).astype(np.float32), mask=np.isnan(values))
-    return {"teacher_logit": logit, "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)), "teacher_calibrated": calibrated}
+    found = {"teacher_logit": logit, "teacher_sigmoid": pa.array(sigmoid, mask=np.isnan(values)), "teacher_calibrated": calibrated}
+    return found | ({"teacher_disagreement": pairs["disagreement"].take(place)} if "disagreement" in pairs.column_names else {})

@@ -36,6 +36,7 @@ def jobs(
     activation: str = "sigmoid",
     calibration: Part | None = None,
     partial: Sequence[Mapping[str, Any]] = (),
+    ensemble: bool = False,
 ) -> list[Job]:
     """One job a partition of the candidates.
 
@@ -52,6 +53,7 @@ def jobs(
         calibration: a part with ``calibration.json``; without one, or without that file in it, ``teacher_calibrated`` is NULL.
         partial: the teacher scored no more than some selections need: recipe, num_negatives and key of each. Part of the table's key, and
             in its meta: no other selection may be made from it.
+        ensemble: the scores are several teachers', with their disagreement.
     """
     by_partition: dict[str, list[Part]] = {}
     for part in scores:
@@ -61,7 +63,8 @@ def jobs(
     own: list[tuple[Part, ...]] = [(part.only("vectors.npy"),) for part in fixed_queries] or [()] * len(candidates)
     fitted = calibration is not None and any(file.name == CALIBRATION for file in calibration.files)
     calibrations = {"calibration": (calibration.only(CALIBRATION),)} if calibration is not None and fitted else {}
-    marked = {"partial": [dict(mark) for mark in partial]} if partial else {}
+    marked: dict[str, Any] = {"partial": [dict(mark) for mark in partial]} if partial else {}
+    marked |= {"ensemble": True} if ensemble else {}
     return [
         Job(
             index=part.index,
@@ -95,7 +98,7 @@ def run(work: Work, out: Output) -> None:
     work.report(table.num_rows)
     for name in score_columns(sources):
         columns |= positive_columns(groups, name, columns[name])
-    schema = scored_schema(sources)
+    schema = scored_schema(sources, bool(work.job.settings.get("ensemble")))
     result = pa.table(columns).select(schema.names).cast(schema)
     out.table("scored.parquet", result)
     out.meta.update({"rows": result.num_rows, "scored": result.num_rows - result["teacher_logit"].null_count})

@@ -31,9 +31,10 @@ def scored(
     activation: str,
     calibration: Part | None = None,
     partial: Sequence[Mapping[str, Any]] = (),
+    ensemble: bool = False,
 ) -> StageManifest:
     """Candidates with all scores: stage ``scored``. Arguments as for :func:`tasks.features.scored.jobs`."""
-    given = (pairs, fixed_documents, fixed_queries, activation, calibration, partial)
+    given = (pairs, fixed_documents, fixed_queries, activation, calibration, partial, ensemble)
     return _scored(context, table.jobs(sources, candidates, queries, documents, *given))
 
 

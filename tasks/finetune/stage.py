@@ -97,6 +97,11 @@ def jobs(
         InputError: no training row belongs to a query that may be trained on.
     """
     _check(settings, earlier, document_vectors)
+    if model.adapter is not None:
+        raise UsageError(
+            f"model {model.path}: a model with an adapter is not trained here",
+            "merge the adapter (PEFT's merge_and_unload), save the model, and give its folder as path",
+        )
     anchors = count_anchors(storage, mined.select, queries, stages)
     spec = document_spec(model, storage)
     rounds = [mined, *(earlier if settings.earlier else ())]

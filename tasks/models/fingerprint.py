@@ -8,13 +8,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from tasks.models.hardware import resolve_backend, resolve_device, resolve_dtype
-from tasks.models.location import locate
+from tasks.models.location import locate, locate_adapter
 from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTraining
 from tasks.models.stored import is_reference, model_files, stored_part
 from tasks.store.keys import digest, file_checksum
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 
+_LATER = {"label", "causal"}  # fields that a fingerprint has only where they are set
 _DEFAULT_TOKENS = {"cpu": 1024, "cuda": 16_384}
 _OTHER_SUFFIXES = {
     ".md",
@@ -39,7 +40,7 @@ _OTHER_NAMES = {".gitattributes", ".gitignore", "README", "LICENSE", "trainer_st
 class ModelSpec(BaseModel):
     """How to load and run a model: JSON that crosses process borders.
 
-    ``path`` and ``revision`` say where it is and are no part of the identity; ``weights`` says what it is.
+    ``path``, ``adapter`` and their revisions say where it is and are no part of the identity; ``weights`` says what it is, adapter and all.
     ``batch_tokens`` and ``device`` are part of it: kernels that are chosen by a batch's shape differ in the last bits.
     """
 
@@ -58,11 +59,16 @@ class ModelSpec(BaseModel):
     truncate_dim: int | None = None
     similarity: str = "none"
     backend: str = "torch"
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    label: str | int | None = None
+    causal: dict[str, str] | None = None
 
     @property
     def fingerprint(self) -> str:
         """32 hex digits: the same for equal content wherever it lies."""
-        return digest(self.model_dump(mode="json", exclude={"path", "revision", "trust_remote_code"}))
+        found = self.model_dump(mode="json", exclude={"path", "revision", "trust_remote_code", "adapter", "adapter_revision"})
+        return digest({name: value for name, value in found.items() if name not in _LATER or value is not None})
 
 
 def folder_digest(folder: Path) -> str:
@@ -91,18 +97,27 @@ def part_digest(part: Part) -> str:
     return digest([[name, record.checksum] for name, record in sorted(model_files(part).items()) if matters(Path(name))])
 
 
-def weights_of(path: str, revision: str | None = None, storage: Storage | None = None) -> str:
-    """The digest of the model that ``path`` names.
+def weights_of(
+    path: str,
+    revision: str | None = None,
+    storage: Storage | None = None,
+    adapter: str | None = None,
+    adapter_revision: str | None = None,
+) -> str:
+    """The digest of the model that ``path`` names, with its adapter.
 
     Args:
         path: what :func:`tasks.models.location.locate` takes, or a name of :mod:`tasks.models.stored`.
         revision: of a hub model.
         storage: the root, for such a name.
+        adapter: what :func:`tasks.models.location.locate_adapter` takes; none: there is none.
+        adapter_revision: of a hub adapter.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model or adapter.
     """
-    return part_digest(stored_part(storage, path)) if is_reference(path) else folder_digest(locate(path, revision))
+    base = part_digest(stored_part(storage, path)) if is_reference(path) else folder_digest(locate(path, revision))
+    return base if adapter is None else digest([base, folder_digest(locate_adapter(adapter, adapter_revision))])
 
 
 def matters(name: Path) -> bool:
@@ -136,7 +151,11 @@ def teacher_spec(settings: TeacherSettings, folder: Path | None = None, storage:
         path=path,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        weights=weights_of(path, settings.revision, storage),
+        weights=weights_of(path, settings.revision, storage, settings.adapter, settings.adapter_revision),
+        adapter=settings.adapter,
+        adapter_revision=settings.adapter_revision,
+        label=settings.label,
+        causal=settings.causal.model_dump() if settings.causal else None,
         prompt=settings.prompt,
         title_template=settings.title_template,
         max_length=settings.max_length,
@@ -168,7 +187,9 @@ def _embedder(settings: ModelSettings, prompt: str, template: str, storage: Stor
         path=settings.path,
         revision=settings.revision,
         trust_remote_code=settings.trust_remote_code,
-        weights=weights_of(settings.path, settings.revision, storage),
+        weights=weights_of(settings.path, settings.revision, storage, settings.adapter, settings.adapter_revision),
+        adapter=settings.adapter,
+        adapter_revision=settings.adapter_revision,
         prompt=prompt,
         title_template=template,
         max_length=settings.max_length,

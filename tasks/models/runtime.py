@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tasks.errors import ModelError
 from tasks.models.batches import Batch, plan
-from tasks.models.fingerprint import ModelSpec, folder_digest
+from tasks.models.fingerprint import ModelSpec, weights_of
 from tasks.models.location import locate
 from tasks.runner.cores import worker_cores
 
@@ -63,7 +63,8 @@ def loaded(kind: str, spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any
     Raises:
         ModelError: the files are not those that the run was planned with, or cannot be loaded.
     """
-    key = (kind, spec.weights, spec.dtype, spec.device, spec.max_length, spec.trust_remote_code, spec.backend)
+    causal = tuple(sorted(spec.causal.items())) if spec.causal else None
+    key = (kind, spec.weights, spec.dtype, spec.device, spec.max_length, spec.trust_remote_code, spec.backend, causal)
     with _LOCK:
         if key not in _LOADED:
             while len(_LOADED) >= _KEPT:
@@ -80,7 +81,7 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if worker_cores() > 1 else "false")
     transformers.utils.logging.disable_progress_bar()
     folder = locate(spec.path, spec.revision)
-    if folder_digest(folder) != spec.weights:
+    if weights_of(str(folder), None, None, spec.adapter, spec.adapter_revision) != spec.weights:
         raise ModelError(f"model {spec.path}: its files changed after the run began", "run again: it is another model now")
     if spec.device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
@@ -90,7 +91,7 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
         "device": spec.device,
         "trust_remote_code": spec.trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": {"dtype": getattr(torch, spec.dtype), "use_safetensors": True},
+        "model_kwargs": {"dtype": getattr(torch, "float32" if spec.adapter else spec.dtype), "use_safetensors": True},
     }
     try:
         model = make(str(folder), arguments)
@@ -100,11 +101,19 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
         raise ModelError(
             f"model {spec.path} cannot be loaded: {type(error).__name__}: {error}", "check the folder with sentence-transformers"
         ) from error
+    if spec.adapter is not None:
+        from tasks.models.adapter import merge
+
+        model[0].model = merge(model[0].model, spec.adapter, spec.adapter_revision, spec.path)
     model.max_seq_length = _max_length(model, spec.max_length)
     model.to(dtype=getattr(torch, spec.dtype))
     model.eval()
     if spec.backend == "fused":
         _fuse(model, spec)
+    if spec.backend == "int8":
+        from tasks.models.int8 import quantise
+
+        quantise(model, spec)
     if spec.backend == "packed":
         from tasks.models.packed import pack
 

@@ -17,15 +17,18 @@ Device = Literal["auto", "cpu", "cuda"]
 
 class _Loaded(Settings):
     revision: str | None = Field(None, description="Branch, tag or commit of a hub model.")
+    adapter: str | None = Field(None, description="A folder or hub id of a PEFT (LoRA) adapter, which is put on the model and merged.")
+    adapter_revision: str | None = Field(None, description="Branch, tag or commit of a hub adapter.")
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model.")
     title_template: Template = Field("{title} {text}", description="A document's input; with an empty title it is the text alone.")
     max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
     dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
     device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
-    backend: Literal["auto", "torch", "fused", "packed"] = Field(
+    backend: Literal["auto", "torch", "fused", "packed", "int8"] = Field(
         "auto",
         description="fused: packed linear layers with GELU and residual sums inside, for bfloat16 on a CPU; "
-        "packed: batches without padding, for bfloat16 on a GPU; auto: where that is possible.",
+        "packed: batches without padding, for bfloat16 on a GPU; int8: 8-bit linear layers on a CPU, dtype float32; "
+        "auto: fused or packed where that is possible.",
     )
     batch_tokens: int | None = Field(
         None,
@@ -96,10 +99,49 @@ class TeacherTraining(Settings):
         return self
 
 
+class CausalSettings(Settings):
+    """A causal language model as a reranker: the logit of its yes after a prompt, less that of its no."""
+
+    template: str = Field(
+        "Query: {query}\nDocument: {document}\nIs the document relevant to the query? Answer:",
+        description="The prompt, with {query} and {document}; a document that is too long is cut, what follows it stays.",
+    )
+    yes: str = Field(" yes", min_length=1, description="What it says of a relevant document: one token.")
+    no: str = Field(" no", min_length=1, description="What it says of another: one token.")
+
+    @field_validator("template")
+    @classmethod
+    def _has_both(cls, template: str) -> str:
+        if template.count("{query}") != 1 or template.count("{document}") != 1 or template.index("{query}") > template.index("{document}"):
+            raise ValueError("needs {query}, and after it {document}, once each")
+        return template
+
+
+class TeacherMember(_Loaded):
+    """One more teacher of an ensemble."""
+
+    path: str = Field(description="A folder or a hub id.")
+    prompt: str = Field("", description="Put before each query.")
+    label: str | int | None = Field(
+        None, description="Of a cross-encoder with several labels, the one that means relevant: name or number."
+    )
+    causal: CausalSettings | None = Field(None, description="It is a causal language model.")
+
+
 class TeacherSettings(_Loaded):
     """The cross-encoder: ``teacher`` in run.yaml; a model that is there, or one that the run trains."""
 
-    path: str | None = Field(None, description="A folder or a hub id of a cross-encoder with one output.")
+    path: str | None = Field(None, description="A folder or a hub id of a cross-encoder, or of a causal language model (`causal`).")
+    label: str | int | None = Field(
+        None,
+        description="Of a cross-encoder with several labels, the one that means relevant, by name or number; its log-odds are the logit.",
+    )
+    causal: CausalSettings | None = Field(
+        None, description="The model is a causal language model that reranks by yes and no; {}: by default."
+    )
+    ensemble: tuple[TeacherMember, ...] = Field(
+        (), description="More teachers: the logit is the mean of all, their standard deviation the column teacher_disagreement."
+    )
     train: TeacherTraining | None = Field(None, description="Train one in the run instead.")
     depth: int = Field(50, ge=1, description="Candidates to this rank (by any source) are scored.")
     prompt: str = Field("", description="Put before each query.")
@@ -115,4 +157,14 @@ class TeacherSettings(_Loaded):
     def _one_teacher(self) -> TeacherSettings:
         if (self.path is None) == (self.train is None):
             raise ValueError("give either path (a cross-encoder) or train (settings for training one)")
+        if self.train is not None and (self.label is not None or self.causal is not None or self.adapter is not None):
+            raise ValueError("label, causal and adapter are for a teacher that is there (path), not for one that is trained")
+        if self.lazy and self.ensemble:
+            raise ValueError("lazy asks one teacher; with an ensemble all candidates are scored")
         return self
+
+    @property
+    def members(self) -> tuple[TeacherSettings, ...]:
+        """The ensemble's other teachers, each as settings of its own."""
+        given = {"depth": self.depth, "activation": self.activation, "pairs_per_partition": self.pairs_per_partition}
+        return tuple(TeacherSettings.model_validate({**one.model_dump(), **given}) for one in self.ensemble)

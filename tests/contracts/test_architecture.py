@@ -26,6 +26,7 @@ HOMES = {
     },
     "openai": {"tasks/remote/client.py"},
     "httpx2": {"tasks/remote/client.py"},
+    "peft": {"tasks/models/adapter.py"},
     "ir_measures": {"tasks/evaluate/measures.py"},
     "matplotlib": {"tasks/compare/figure.py", "tasks/compare/labels.py", "tasks/compare/plot.py"},
 }
@@ -79,7 +80,7 @@ def test_every_stage_resolves_to_a_function_of_its_folder():
     assert set(known) == {
         "ingest", "documents", "query-groups", "queries", "embed-documents", "embed-queries", "dense-clusters", "retrieve-dense",
         "bm25-statistics", "retrieve-bm25", "given-candidates", "given-document-vectors", "given-query-vectors",
-        "capped-queries", "chunks", "visible-positives", "mixture",
+        "capped-queries", "chunks", "ensemble", "visible-positives", "mixture",
         "candidates", "train-teacher", "train-retriever", "evaluate", "score", "scored", "select", "hub-limits", "shards", "gate",
         "asking", "calibrate", "probe", "measure",
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",

@@ -193,6 +193,7 @@ def test_settings_that_do_not_fit(tmp_path, sources, changes, said):
 
 @pytest.mark.skipif(not os.environ.get("HARDMINE_DATA"), reason="HARDMINE_DATA names no folder of real collections")
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_three_real_collections(tmp_path):
     data = Path(os.environ["HARDMINE_DATA"])
     sources = {

@@ -1,0 +1,99 @@
+"""A causal language model as a teacher: the logit of "yes" less that of "no" after a prompt with query and document.
+
+As monoT5 and the rerankers made from chat models score (Nogueira et al. 2020, Sun et al. 2023); the difference of the two logits is the
+log-odds of yes among both answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tasks.errors import ModelError
+
+
+class _Cut(NamedTuple):
+    """What a tokenizer's encoding says of truncation."""
+
+    overflowing: bool
+
+
+class _Made(dict[str, Any]):
+    """Token ids as a tokenizer gives them, with what was cut off."""
+
+    encodings: list[_Cut]
+
+
+class CausalReranker(nn.Module):  # type: ignore[misc]
+    """A causal language model behind a cross-encoder's face.
+
+    Args:
+        folder: of the model.
+        arguments: for loading it, as sentence-transformers takes them.
+        prompt: ``template``, ``yes`` and ``no``.
+        name: of the model, for errors.
+
+    Raises:
+        ModelError: yes or no is not one token of the model's.
+    """
+
+    def __init__(self, folder: str, arguments: dict[str, Any], prompt: dict[str, str], name: str) -> None:
+        super().__init__()
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        shared = {"trust_remote_code": arguments["trust_remote_code"], "local_files_only": True}
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, **shared)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, **shared, **arguments["model_kwargs"]).to(arguments["device"])
+        self.config = self.model.config
+        self.max_seq_length = 0
+        self._head, self._tail = prompt["template"].split("{document}")
+        self._answers = [self._token(prompt[answer], answer, name) for answer in ("yes", "no")]
+
+    def __getitem__(self, place: int) -> CausalReranker:
+        """Itself, as the first of its modules."""
+        return self
+
+    def preprocess(self, pairs: Sequence[tuple[str, str]], prompt: str | None = None, processing_kwargs: Any = None) -> _Made:
+        """Token ids of each pair's prompt; of a document that is too long the end is cut, what follows it stays.
+
+        Args:
+            pairs: (query, document).
+            prompt: put before each query.
+            processing_kwargs: for the sake of sentence-transformers' signature.
+        """
+        heads = self._ids([self._head.replace("{query}", (prompt or "") + query) for query, _ in pairs], special=True)
+        documents = self._ids([document for _, document in pairs], special=False)
+        tail = self._ids([self._tail], special=False)[0]
+        made, cut = [], []
+        for head, document in zip(heads, documents, strict=True):
+            room = self.max_seq_length - len(head) - len(tail)
+            made.append([*head, *document[: max(0, room)], *tail][: self.max_seq_length])
+            cut.append(_Cut(len(document) > room))
+        found = _Made(input_ids=made, attention_mask=[[1] * len(ids) for ids in made])
+        found.encodings = cut
+        return found
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``scores``, shape (rows,): yes less no after the last token of each row, wherever its padding is."""
+        mask = features["attention_mask"]
+        places = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        logits = self.model(input_ids=features["input_ids"], attention_mask=mask, position_ids=places).logits
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        chosen = logits[torch.arange(len(mask), device=mask.device), last].float()
+        return {"scores": chosen[:, self._answers[0]] - chosen[:, self._answers[1]]}
+
+    def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        found: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
+        return found
+
+    def _token(self, text: str, answer: str, name: str) -> int:
+        ids = self._ids([text], special=False)[0]
+        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
+            raise ModelError(
+                f"teacher {name}: {answer} {text!r} is {len(ids)} tokens of its tokenizer, or one that it does not know",
+                f"set teacher.causal.{answer} to a word that is one token, with or without a space before it",
+            )
+        return ids[0]
