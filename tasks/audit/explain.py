@@ -88,7 +88,7 @@ def show_query(storage: Storage, record: RoundRecord, query_id: str, selection_i
         StorageError: files of the round are gone.
     """
     selection = record.selection(selection_id)
-    queries, documents = _parts(storage, record.roles["queries"]), _parts(storage, record.roles["documents"])
+    queries, documents = _parts(storage, record.role("queries")), _parts(storage, record.role("documents"))
     place = partition_of(query_id, len(queries))
     found = _of_query(storage, queries[place], "queries.parquet", query_id).to_pylist()
     if not found:

@@ -98,6 +98,14 @@ class RoundRecord(_Record):
             )
         return found[0]
 
+    def role(self, name: str) -> StageRef:
+        """What plays a role in the round (``documents`` may be chunks), else the last stage of that name.
+
+        Raises:
+            UsageError: the round has neither.
+        """
+        return self.roles.get(name) or self.stage(name)
+
     def stage(self, name: str) -> StageRef:
         """The last stage of that name.
 
