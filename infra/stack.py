@@ -7,6 +7,7 @@ A process that ends is started anew (a Dask worker may die); one that ends withi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ from infra.native import Missing, environment, prepare
 
 _PATIENCE = 900.0  # a server on a fresh database runs all its migrations first
 _SHORT = 5.0
+_REAP = 15.0
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux' prctl: processes whose parent died come to us
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _LINUX = sys.platform == "linux"
@@ -69,6 +71,11 @@ class Process:
     def ended(self) -> int | None:
         """Its exit status, once it has one."""
         return self._process.poll() if self._process else None
+
+    @property
+    def number(self) -> int | None:
+        """Its process id."""
+        return self._process.pid if self._process else None
 
     def age(self) -> float:
         """Seconds since it was started."""
@@ -186,7 +193,11 @@ def watch(
     Returns:
         0 when stopped, 1 when a process would not stay.
     """
+    looked = time.monotonic()
     while not stop.wait(0.3):
+        if time.monotonic() - looked > _REAP:
+            looked = time.monotonic()
+            _take_orphans({process.number for process in processes})
         for process in processes:
             status = process.ended()
             if status is None:
@@ -212,6 +223,14 @@ def _listens(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _take_orphans(own: Collection[int | None]) -> None:
+    """Take the exit status of adopted processes that have ended: nobody else does."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+            if child.pid not in own and child.status() == psutil.STATUS_ZOMBIE:
+                os.waitpid(child.pid, os.WNOHANG)
 
 
 def _end_children() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Collection, Iterable, Iterator
 from uuid import UUID
 
 import psutil
@@ -70,6 +71,29 @@ def settle_runs(deployments: Iterable[UUID]) -> None:
         for one in found:
             if one.id not in alive and one.state:
                 client.set_flow_run_state(one.id, _settled(one.state.type, retried and one.run_count < 2), force=True)
+
+
+def reap(seen: Collection[int]) -> set[int]:
+    """Take the exit status of adopted processes, which a run has left behind and which have ended since: else they stay as zombies.
+
+    Args:
+        seen: what this returned the last time. Only what had ended then is taken: those who wait for a process of their own do it at once.
+
+    Returns:
+        Process ids of those that have ended and are still there.
+    """
+    ended = {child.pid for child in psutil.Process().children() if _is_zombie(child)}
+    for number in ended.intersection(seen):
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(number, os.WNOHANG)
+    return ended.difference(seen)
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _settled(found: StateType, again: bool) -> State:

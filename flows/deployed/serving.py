@@ -20,13 +20,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.deployed.artifacts import REPORTS_ROOT, REPORTS_URL
 from flows.deployed.deploying import deploy, prepared
-from flows.deployed.ending import cancel_runs, settle_runs
+from flows.deployed.ending import cancel_runs, reap, settle_runs
 from flows.deployed.place import ROOT
 from flows.server import browsed, free_port, is_free, pages_api, server
 from tasks.errors import UsageError
 
 _ADOPT = 36  # PR_SET_CHILD_SUBREAPER of Linux' prctl: processes whose parent died come to us
-_POLL = 1.0
+_POLL = 1.0  # seconds
+_REAP = 15.0
 
 
 def serve(host: str, port: int, root: str, announce: Callable[[str], None]) -> None:
@@ -77,7 +78,7 @@ async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
     if own:
         await asyncio.to_thread(settle_runs, served)
     ready()
-    polling = asyncio.create_task(runner.start())
+    polling, reaping = asyncio.create_task(runner.start()), asyncio.create_task(_reap())
     try:
         await asyncio.shield(polling)
     except asyncio.CancelledError:  # Ctrl-C or SIGTERM; a runner that is cancelled kills its runs without a word to the server
@@ -86,9 +87,17 @@ async def _run(root: str, own: bool, ready: Callable[[], None]) -> None:
         finally:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
+            reaping.cancel()
         if own:
             await asyncio.to_thread(settle_runs, served)  # what became due meanwhile
         raise
+
+
+async def _reap() -> None:
+    seen: set[int] = set()
+    while True:
+        await asyncio.sleep(_REAP)
+        seen = await asyncio.to_thread(reap, seen)
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """The parts of the native stack that need no service."""
 
+import os
 import re
 import stat
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.server import LEASES
 from infra.health import healthy
 from infra.native import CLIENT, PORTS, Missing, environment, programs
-from infra.stack import Process, parse_procfile, ready, watch
+from infra.stack import Process, _take_orphans, parse_procfile, ready, watch
 
 INFRA = Path(__file__).parents[2] / "infra"
 COMMANDS = parse_procfile((INFRA / "Procfile").read_text())
@@ -107,6 +110,15 @@ def test_a_process_that_dies_later_is_started_anew_until_the_stack_is_stopped():
     assert watch([process], {"PATH": "/usr/bin:/bin"}, stop, say, short=0.1) == 0
     assert [line.split(",")[0] for line in lines] == ["started", "ended with status 3", "started"]
     process.stop()
+
+
+def test_adopted_processes_that_have_ended_are_taken_and_the_stacks_own_are_not():
+    one, other = (os.posix_spawn(sys.executable, [sys.executable, "-c", ""], os.environ) for _ in range(2))
+    while any(psutil.Process(number).status() != psutil.STATUS_ZOMBIE for number in (one, other)):
+        time.sleep(0.02)
+    _take_orphans({other, None})
+    assert (psutil.pid_exists(one), psutil.pid_exists(other)) == (False, True)
+    assert os.waitpid(other, 0)[0] == other
 
 
 def test_what_has_no_check_is_ready_at_once():
