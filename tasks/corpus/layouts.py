@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus import hub
 from tasks.corpus.readers.registry import ENDINGS
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import InputError, UsageError
@@ -57,7 +58,31 @@ def _pairs(settings: DatasetSettings) -> list[tuple[str, Path]]:
 
 
 def _huggingface(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    if hub.is_hub_id(settings.path):
+        return _saved(hub.fetched_repository(settings.path, settings.revision), settings)
     folder = _folder(settings.path)
+    if is_clone(folder):
+        folder = hub.fetched_repository(str(folder))
+    return _saved(folder, settings)
+
+
+def is_clone(folder: Path) -> bool:
+    """Whether a folder is the clone of a dataset repository, with a card and data files, and not what save_to_disk wrote."""
+    saved = (folder / "state.json").exists() or (folder / "dataset_dict.json").exists()
+    return (folder / "README.md").is_file() and not saved and any(folder.rglob("*.parquet"))
+
+
+def _mteb(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    return _saved(hub.fetched_task(settings.path, settings.revision), settings)
+
+
+def _ir_datasets(settings: DatasetSettings) -> list[tuple[str, Path]]:
+    folder = hub.fetched_ir_dataset(settings.path)
+    return [(role, folder / f"{role}.jsonl") for role in ("corpus", "queries", "qrels")]
+
+
+def _saved(folder: Path, settings: DatasetSettings) -> list[tuple[str, Path]]:
+    """Files of what save_to_disk wrote."""
     roles = ("corpus", "queries", "qrels")
     splits = _dict_splits(folder)
     if splits and all(role in splits for role in roles):
@@ -85,6 +110,8 @@ FINDERS: dict[str, Callable[[DatasetSettings], list[tuple[str, Path]]]] = {
     "csv": _files,
     "pairs": _pairs,
     "huggingface": _huggingface,
+    "mteb": _mteb,
+    "ir_datasets": _ir_datasets,
 }
 
 

@@ -13,7 +13,7 @@ from tasks.corpus.chunk_settings import ChunkSettings
 from tasks.file_patterns import Names, absolute
 from tasks.settings import Settings
 
-Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "docstrings"]
+Format = Literal["beir", "jsonl", "parquet", "csv", "pairs", "huggingface", "mteb", "ir_datasets", "docstrings"]
 SPLITS = ("train", "calibration", "dev", "test")
 TRAIN = SPLITS[0]
 _MEASURING = frozenset({*SPLITS[1:], "eval", "evaluation", "val", "valid", "validation", "heldout", "held-out", "held_out"})
@@ -26,7 +26,9 @@ _FIELDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     "parquet": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "max_queries"})),
     "csv": (frozenset({"corpus", "queries"}), frozenset({"qrels", "columns", "split", "delimiter", "max_queries"})),
     "pairs": (frozenset({"pairs"}), frozenset({"corpus", "columns", "split", "delimiter", "max_queries"})),
-    "huggingface": (frozenset({"path"}), frozenset({"columns", "split", "max_queries"})),
+    "huggingface": (frozenset({"path"}), frozenset({"columns", "split", "max_queries", "revision"})),
+    "mteb": (frozenset({"path"}), frozenset({"columns", "split", "max_queries", "revision"})),
+    "ir_datasets": (frozenset({"path"}), frozenset({"columns", "max_queries"})),
     "docstrings": (frozenset({"packages"}), frozenset({"max_documents", "max_queries"})),
 }
 _PARTICULAR = frozenset().union(*(needed | allowed for needed, allowed in _FIELDS.values()))
@@ -92,7 +94,11 @@ class DatasetSettings(Settings):
 
     name: str = Field(description="name under which the dataset and its rounds are kept", json_schema_extra={"position": 0})
     format: Format = Field(description="kind of source", json_schema_extra={"position": 1})
-    path: str = Field(default="", description="folder of a BEIR collection, or of a Hugging Face dataset saved on disk")
+    path: str = Field(
+        default="",
+        description="folder of a BEIR collection or a saved Hugging Face dataset; or a name (hub, MTEB, ir_datasets)",
+    )
+    revision: str = Field(default="", description="branch, tag or commit of a hub dataset")
     split: str = Field(default="", description="qrels file (BEIR) or split; empty: the only one there is")
     corpus: Names = Field(default=(), description="document files, paths or globs")
     queries: Names = Field(default=(), description="query files, paths or globs")
@@ -193,12 +199,17 @@ class DatasetSettings(Settings):
             raise ValueError(f"{unused[0]}: format {self.format} does not use it ({_listing(needed | allowed)} are its fields); remove it")
         return self
 
+    def _is_name(self, base: Path) -> bool:
+        """Whether ``path`` is a name of a dataset, not a place."""
+        named = self.format == "huggingface" and "/" in self.path and not self.path.startswith((".", "~", "/"))
+        return self.format in ("mteb", "ir_datasets") or (named and not (base / self.path).exists())
+
     def resolved(self, base: Path) -> DatasetSettings:
         """The same with every relative path taken from ``base``; ``~`` is expanded, globs stay."""
         paths: dict[str, Any] = {}
         for name in PATH_FIELDS:
             value = getattr(self, name)
-            if value:
+            if value and not (name == "path" and self._is_name(base)):
                 paths[name] = absolute(base, value) if isinstance(value, str) else tuple(absolute(base, one) for one in value)
         return self.model_copy(update=paths)
 
