@@ -63,6 +63,45 @@ def export(
         out.print(f"{len(written)} files in {escape(str(target))}", highlight=False)
 
 
+@app.command(epilog="Example: hardmine push cranfield/1 --to my-team/cranfield-negatives --license cc-by-4.0 --language en")
+def push(
+    round_name: Round,
+    license_id: Annotated[str, typer.Option("--license", help="Of the texts, as the hub calls it: cc-by-4.0, apache-2.0, other.")],
+    to: Annotated[str | None, typer.Option(help="A dataset repository of the Hugging Face hub: OWNER/NAME.")] = None,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="A new folder for what is pushed; without --to nothing leaves this machine.")
+    ] = None,
+    formats: Annotated[list[str] | None, typer.Option("--format", help="Training formats; by default the round's.")] = None,
+    license_name: Annotated[str | None, typer.Option(help="With --license other: its name.")] = None,
+    license_link: Annotated[str | None, typer.Option(help="With --license other: where it stands.")] = None,
+    languages: Annotated[list[str] | None, typer.Option("--language", help="Of the texts, ISO 639 codes.")] = None,
+    private: Annotated[bool, typer.Option(help="Make a new repository private.")] = False,
+    selection: Annotated[str | None, typer.Option(help="A selection's recipe or id; by default the published one.")] = None,
+    root: Root = "./mining",
+    as_json: AsJson = False,
+) -> None:
+    """Publish a round's training files as a dataset repository, with a card that says how they were mined."""
+    from flows.push_card import Licence
+    from flows.pushing import check_formats, check_push, pushed_folder, write_folder
+    from flows.stored import find_round
+
+    licence, spoken = Licence(license_id, license_name, license_link), languages or []
+    hub = check_push(to, target, formats or [], spoken)
+    with progress_listeners() as progress, open_context(root, progress) as context, pushed_folder(target) as folder:
+        record = find_round(context.storage, round_name)
+        chosen = record.selection(selection)
+        wanted = formats or list(chosen.shards)
+        check_formats(wanted)
+        files = write_folder(context, record, chosen, wanted, licence, spoken, folder)
+        message = f"{record.dataset}, round {record.number}, recipe {chosen.recipe}"
+        address = hub.push(folder, private, message) if hub is not None else None
+        named = [str(file.relative_to(folder)) for file in files]
+    if as_json:
+        print_json({"round": f"{record.dataset}/{record.number}", "formats": wanted, "files": named, "pushed": address})
+    else:
+        out.print(f"{len(named)} files in {escape(str(target))}" if address is None else f"pushed: {escape(address)}", highlight=False)
+
+
 @app.command(epilog="Example: hardmine rounds")
 def rounds(root: Root = "./mining", as_json: AsJson = False) -> None:
     """List the rounds and their selections, and the best checkpoint of each dataset's last loop."""

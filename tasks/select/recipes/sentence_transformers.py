@@ -31,6 +31,9 @@ class SentenceTransformers(Published):
     duplicates: bool = False
     range_min: int = Field(0, ge=0)
     range_max: int | None = Field(None, ge=1, description="By default num_negatives (ten times it with a margin or max_score) + positives.")
+    max_positives: int | None = Field(
+        None, ge=1, description="So much deeper is looked, to leave room for positives; by default the most that a query has."
+    )
     max_score: float | None = None
     min_score: float | None = None
     absolute_margin: float | None = None
@@ -48,7 +51,7 @@ class SentenceTransformers(Published):
                 "raise range_max or lower range_min"
             )
         score = self.score if self._rescored() else "dense_score"
-        depth = range_max + facts.max_positives
+        depth = range_max + (self.max_positives or facts.max_positives)
         rules: list[AnyRule] = [*self.copies(), RankRange(source="dense", range_max=depth, on_null="reject")]
         if self.absolute_margin is not None:
             rules.append(AbsoluteMargin(score=score, margin=self.absolute_margin, on_null="reject"))
