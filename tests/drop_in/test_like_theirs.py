@@ -11,14 +11,16 @@ OPTIONS = [
     {},
     {"output_format": "n-tuple", "output_scores": True},
     {"output_format": "labeled-pair", "relative_margin": 0.05},
-    {"output_format": "labeled-pair", "relative_margin": 0.05, "output_scores": True},
+    pytest.param({"output_format": "labeled-pair", "relative_margin": 0.05, "output_scores": True}, marks=pytest.mark.slow),
     {"output_format": "labeled-list", "relative_margin": 0.05, "absolute_margin": 0.02},
-    {"output_format": "labeled-list", "relative_margin": 0.05, "output_scores": True},
-    {"relative_margin": 0.05, "output_scores": True},
-    {"range_min": 2, "range_max": 12, "max_score": 0.6, "min_score": 0.4, "output_format": "n-tuple"},
-    {"range_max": 500, "num_negatives": 4},
+    pytest.param({"output_format": "labeled-list", "relative_margin": 0.05, "output_scores": True}, marks=pytest.mark.slow),
+    pytest.param({"relative_margin": 0.05, "output_scores": True}, marks=pytest.mark.slow),
+    pytest.param({"range_min": 2, "range_max": 12, "max_score": 0.6, "min_score": 0.4, "output_format": "n-tuple"}, marks=pytest.mark.slow),
+    pytest.param({"range_max": 500, "num_negatives": 4}, marks=pytest.mark.slow),
     {"include_positives": True, "num_negatives": 6},
-    {"include_positives": True, "num_negatives": 6, "range_max": 30, "max_score": 0.7, "output_scores": True},
+    pytest.param(
+        {"include_positives": True, "num_negatives": 6, "range_max": 30, "max_score": 0.7, "output_scores": True}, marks=pytest.mark.slow
+    ),
     {"query_prompt": "search for music: ", "corpus_prompt": "about metal: "},
 ]
 
@@ -57,6 +59,7 @@ def test_rows_are_theirs_in_their_order(pairs, ours, theirs, options):
     assert found.to_list() == near(expected.to_list())
 
 
+@pytest.mark.slow
 def test_without_a_corpus_the_positives_are_it(pairs, ours, theirs):
     dataset, _ = pairs
     found = ours(dataset, output_format="n-tuple")
@@ -64,6 +67,7 @@ def test_without_a_corpus_the_positives_are_it(pairs, ours, theirs):
     assert {row["negative_1"] for row in found} <= set(dataset["answer"])
 
 
+@pytest.mark.slow
 def test_columns_by_name(pairs, ours, theirs):
     dataset, corpus = pairs
     turned = dataset.add_column("id", list(range(len(dataset)))).select_columns(["id", "answer", "question"])
@@ -82,6 +86,7 @@ def test_no_positive_of_a_query_is_among_its_negatives(pairs, ours):
     assert {(row["question"], row["answer"]) for row in found} == {(row["question"], row["answer"]) for row in dataset}
 
 
+@pytest.mark.slow
 def test_rows_that_stand_twice_count_once_and_search_as_deep(pairs, ours, theirs):
     from datasets import concatenate_datasets
 
@@ -91,6 +96,7 @@ def test_rows_that_stand_twice_count_once_and_search_as_deep(pairs, ours, theirs
     assert ours(twice, **given).to_list() == theirs(twice, **given).to_list()
 
 
+@pytest.mark.slow
 def test_a_cross_encoders_scores_are_compared_where_there_is_a_filter(pairs, ours, theirs, scorer):
     dataset, corpus = pairs
     given = {"corpus": corpus, "cross_encoder": scorer, "output_format": "n-tuple", "output_scores": True, "num_negatives": 2}
@@ -102,6 +108,7 @@ def test_a_cross_encoders_scores_are_compared_where_there_is_a_filter(pairs, our
         assert len(found) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "same"),
     [

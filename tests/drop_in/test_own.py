@@ -25,6 +25,7 @@ def test_another_format_or_filter_runs_no_model(pairs, ours, monkeypatch):
     assert len(ours(dataset, corpus=corpus, range_max=20, max_score=0.6, output_format="labeled-list")) > 0
 
 
+@pytest.mark.slow
 def test_weights_changed_in_place_are_another_model(pairs, model, tmp_path):
     """The name stays the same: sentence-transformers' own cache would give the old vectors."""
     import torch
@@ -71,6 +72,7 @@ def test_every_decision_is_in_the_audit_under_ids(pairs, ours, root):
     assert set(record.selection().shards) == {"triplet"}
 
 
+@pytest.mark.slow
 def test_random_negatives_are_drawn_by_a_seed_from_the_range(pairs, ours):
     dataset, corpus = pairs
     given = {"corpus": corpus, "range_min": 2, "range_max": 20, "output_format": "n-tuple", "output_scores": True}
@@ -85,6 +87,7 @@ def test_random_negatives_are_drawn_by_a_seed_from_the_range(pairs, ours):
     assert drawn[0].to_list() != ours(dataset, **given).to_list()
 
 
+@pytest.mark.slow
 def test_the_cache_folder_and_the_environment_name_the_root(pairs, model, tmp_path, monkeypatch):
     dataset, _ = pairs
     few = dataset.select(range(6))
