@@ -129,13 +129,13 @@ def second(
     return evaluate_checkpoint(context, record, train(context, record, record.selection("hardmine"), training).model, evaluate, truth)
 
 
-def table(context: Context, dataset: str, found: dict[str, list[Evaluated]]) -> str:
-    """Markdown: a line a system, compared over the seeds that it has in common with in-batch negatives."""
+def table(context: Context, dataset: str, found: dict[str, list[Evaluated]], beside: str = "in-batch") -> str:
+    """Markdown: a line a system, compared over the seeds that it has in common with the system ``beside``."""
     scores: Scores = {system: [per_query(context, dataset, one) for one in each] for system, each in found.items()}
-    lines = ["| negatives | nDCG@10 | spread over seeds | seeds | against in-batch (95 %) |", "|---|---|---|---|---|"]
+    lines = [f"| negatives | nDCG@10 | spread over seeds | seeds | against {beside} (95 %) |", "|---|---|---|---|---|"]
     for system, each in scores.items():
         means = np.array([one.mean() for one in each])
-        reference = scores["in-batch"][: len(each)] if system != "base" else scores["in-batch"]
+        reference = scores[beside][: len(each)] if system != "base" else scores[beside]
         difference = np.mean(each, axis=0) - np.mean(reference, axis=0)
         low, high = paired(difference)
         spread = f"{means.std(ddof=1):.4f}" if len(means) > 1 else "–"
