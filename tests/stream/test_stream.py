@@ -187,3 +187,59 @@ def test_datasets_streams_divides_and_resumes_it(world, name):
     later.load_state_dict(state)
     assert head + numbers(later) == list(range(ROWS))
     assert as_datasets(world.storage.root, "toy", name)[1] == 2
+
+
+READ_AS_RANK = """
+import sys, json, torch.distributed as dist
+from flows.stream import RoundStream
+root, rank, init = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", init_method=init, rank=rank, world_size=2)
+stream = RoundStream(root)
+print(json.dumps([stream.round, len(stream), [row["n"] for row in stream]]))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_ranks_of_torch_distributed_read_the_round_that_rank_0_found(local, tmp_path):
+    """Rank 1 has a copy of the root without a round, so that it must take what rank 0 says."""
+    import shutil
+    import subprocess
+    import sys
+
+    shutil.copytree(local.storage.root, tmp_path / "copy")
+    shutil.rmtree(tmp_path / "copy" / "pointers")
+    roots = (local.storage.root, str(tmp_path / "copy"))
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", READ_AS_RANK, root, str(rank), f"file://{tmp_path}/meet"],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank, root in enumerate(roots)
+    ]
+    told = [json.loads(process.communicate(timeout=240)[0].splitlines()[-1]) for process in started]
+    assert [one[:2] for one in told] == [[1, 8], [1, 8]]
+    assert set(told[0][2] + told[1][2]) == set(range(ROWS))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torchdatas_loader_keeps_its_state(local, workers):
+    loaders = pytest.importorskip("torchdata.stateful_dataloader")
+
+    def make():
+        stream = RoundStream(local.storage.root, seed=2)
+        return loaders.StatefulDataLoader(stream, batch_size=2, num_workers=workers, collate_fn=numbers)
+
+    first = make()
+    whole = list(make())
+    given = []
+    for batch in first:
+        given.append(batch)
+        if len(given) == 3:
+            state = first.state_dict()
+            break
+    later = make()
+    later.load_state_dict(state)
+    assert given + list(later) == whole
