@@ -243,8 +243,10 @@ def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _given(settings: Mapping[str, Any]) -> str:
-    """What was set, but for rules and draws: those are no line."""
-    return line(", ".join(f"{name} = {value}" for name, value in settings.items() if not isinstance(value, Mapping | list | tuple)), 60)
+    """What was set; a recipe of the user's own is told by its rules, which are no line."""
+    if "rules" in settings:
+        return "own rules"
+    return line(", ".join(f"{name} = {value}" for name, value in settings.items()), 60)
 
 
 def _without_empty(table: Table) -> Table:

@@ -38,8 +38,10 @@ def test_without_a_truth_the_estimate_orders_and_columns_that_none_has_are_left_
 def test_settings_that_were_given_stand_beside_the_name():
     given = outcome("simans").model_copy(update={"settings": {"a": 2.0, "b": 0}})
     assert recipes_table([given], "", {}).rows[0].cells[0].note == "a = 2.0, b = 0"
-    nested = given.model_copy(update={"settings": {"needs": {"teacher_depth": 20}, "rules": [{"kind": "duplicate"}], "a": 1}})
-    assert recipes_table([nested], "", {}).rows[0].cells[0].note == "a = 1"
+    own = given.model_copy(
+        update={"settings": {"needs": {"teacher_depth": 20}, "rules": [{"kind": "duplicate"}], "rank_by": "dense_score"}}
+    )
+    assert recipes_table([own], "", {}).rows[0].cells[0].note == "own rules"
 
 
 def test_cost_adds_up_what_this_round_spent():

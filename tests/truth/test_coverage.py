@@ -88,8 +88,8 @@ def test_reviews_of_300_pairs_cover_the_leak(thin, seeds):
     assert found(table, "assisted", "leak").shape == (8,)
     assert found(table, "assisted", "leak").min() < 0.03
     assert found(table, "assisted", "leak").max() > 0.35
-    for estimator in ("assisted", "design"):
-        held = found(table, estimator, "coverage")
-        assert ((held >= 0.92) & (held <= 0.98)).all(), table.to_pylist()
+    for estimator, least in (("assisted", 0.92), ("design", 0.92 if seeds > 200 else 0.9)):
+        held = found(table, estimator, "coverage")  # of 200 reviews it has a standard error of .015
+        assert ((held >= least) & (held <= 0.98)).all(), table.to_pylist()
     assert (found(table, "assisted", "width") < found(table, "design", "width")).all()
     assert (np.abs(found(table, "assisted", "bias")) < 0.006).all()
