@@ -28,7 +28,7 @@ from tasks.truth.selected import COLUMNS, SCORES, Selected, selected
 from tasks.truth.settings import EstimateSettings
 from tasks.truth.similar import Similar
 
-STAGE = Stage(name="measure", version=5, function="tasks.truth.measure:run", unit="candidates")
+STAGE = Stage(name="measure", version=6, function="tasks.truth.measure:run", unit="candidates")
 
 _ROWS = ["stage", "epoch", "row_no", "query_id", "positive_id", "slot", "doc_id", "label"]
 _QUERIES = ["query_id", "text", "language", "group", "split"]

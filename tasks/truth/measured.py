@@ -157,7 +157,8 @@ def headline(rows: Sequence[Row]) -> dict[str, list[Any]]:
 
 
 def _target(given: Measured, settings: SurvivalSettings) -> Target | None:
-    if given.settings.partial:
+    """What survival is weighted to; none by a teacher that cannot tell: the mix of what it calls relevant is that of all candidates."""
+    if given.settings.partial or not given.can_tell:
         return None
     if np.isfinite(given.probability[given.selected.unlabelled]).any():
         return Target.of(given.selected, given.probability, f"by {given.source}", settings)
@@ -183,7 +184,7 @@ def _middle(given: Measured, settings: SurvivalSettings) -> Middle | None:
         column = score_column(selected)
         within = selected.reach & np.isfinite(selected.score(column))
         expected = selected.by_query(given.probability, selected.unlabelled & within)
-        target = Target.of(selected, np.where(within, given.probability, np.nan), "", settings)
+        target = Target.of(selected, np.where(within, given.probability, np.nan), "", settings) if given.can_tell else None
         note = _SCORED.format("the teacher's" if column == "teacher_logit" else "a dense")
         return Middle(expected, np.ones(len(expected), dtype=bool), "by the review's calibration", target, within, note)
     return None

@@ -6,7 +6,8 @@ A random half of the labels is hidden from the miner and is the truth; of the ot
 relevant documents that were retrieved and that the recipe took for a negative. Prints a Markdown table: the first draw of the halves, and
 over all draws how many intervals cover, and the mean difference. With ``--teacher`` a cross-encoder is trained once, on the labels of every
 third query; halves are drawn of the others, whose labels it never saw. The recipes are then those that go by a teacher, with some that do
-not, and there is a table of ``planted_survival_weighted`` too. Everything is cached under the root: texts are embedded and scored once.
+not, and there is a table of ``planted_survival_weighted`` too, where the teacher can tell. Everything is cached under the root: texts are
+embedded and scored once.
 """
 
 from __future__ import annotations
@@ -186,8 +187,9 @@ def main() -> None:
     given = parser.parse_args()
     with progress_listeners() as progress, open_context(given.root, progress) as context:
         found = run(context, given.data, Path(given.root), given.draws, given.teacher)
-    for estimator in ESTIMATORS if given.teacher else ESTIMATORS[:1]:
-        print(table(found, estimator))  # noqa: T201
+    for estimator in ESTIMATORS:
+        if all(estimator in estimates for draws in found.values() for _, estimates in draws):
+            print(table(found, estimator))  # noqa: T201
 
 
 if __name__ == "__main__":

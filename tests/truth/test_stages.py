@@ -339,6 +339,17 @@ def test_survival_weighted_to_the_unlabelled(tmp_path):
     assert leak["low"] < 0.24 < leak["high"]
 
 
+def test_a_teacher_that_cannot_tell_weighs_nothing(tmp_path):
+    """What it calls relevant lies where all candidates lie."""
+    world = World(tmp_path, hidden=["d2"] * 10 + ["d4"] * 10, change={"d4": {"dense_rank": 50}})
+    found = world.measure(can_tell=False)
+    assert found.rate("planted_survival")["rate"] == 0.5
+    assert "planted_survival_weighted" not in found.estimators
+    truth = world.qrels(*[(f"q{number:02d}", "d3" if number > 10 else "p", 1) for number in range(1, 21)])
+    leak = world.measure(can_tell=False, settings={"judged": "exhaustive"}, truth=truth).rate("planted")
+    assert leak["rate"] == pytest.approx(0.125)  # 0.5 × 0.5 ÷ 2
+
+
 def test_a_truth_gives_counts(tmp_path):
     """Relevant: (q1, d1), (q2, d3). Negatives: 1 of 4. Planted: 0.5 × 1 relevant a query ÷ 2 emitted = 0.25.
 
