@@ -180,11 +180,15 @@ def _retrieve(
 ) -> StageManifest:
     """Each source, then their union."""
     others = search_further(context, settings, retrieve, dataset, given, stages)
-    searched = retrieve_dense(context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk)
+    searched = retrieve_dense(
+        context, retrieve.dense, documents.parts, queries.parts, dataset.queries, settings.chunk, retrieve.languages, dataset.documents
+    )
     found = {"dense": searched[-1]}
     stages += searched
     if retrieve.bm25 is not None:
-        statistics, found["bm25"] = retrieve_bm25(context, retrieve.bm25, dataset.documents, dataset.queries, settings.chunk)
+        statistics, found["bm25"] = retrieve_bm25(
+            context, retrieve.bm25, dataset.documents, dataset.queries, settings.chunk, retrieve.languages
+        )
         stages += [statistics, found["bm25"]]
     merged = candidates(
         context,

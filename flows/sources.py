@@ -98,7 +98,8 @@ def search_further(
         else:
             documents, queries = given.vectors[source.name]
         search = retrieve.dense.model_copy(update={"top_k": source.depth})
-        searched = retrieve_dense(context, search, documents.parts, queries.parts, dataset.queries, settings.chunk)
+        read = (documents.parts, queries.parts, dataset.queries, settings.chunk, retrieve.languages, dataset.documents)
+        searched = retrieve_dense(context, search, *read)
         stages += searched
         retrieved[source.name] = searched[-1].parts
         vectors[source.name] = (documents.parts, queries.parts)

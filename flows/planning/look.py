@@ -60,7 +60,9 @@ def look(settings: MineSettings, storage: Storage) -> Looked:
         _if_there(lambda: embed_queries(context, settings.model, dataset.name, dataset.queries))
         words = depths(settings, recipes).retrieve.bm25
         if words is not None:
-            _if_there(lambda: retrieve_bm25(context, words, dataset.documents, dataset.queries, settings.chunk))
+            _if_there(
+                lambda: retrieve_bm25(context, words, dataset.documents, dataset.queries, settings.chunk, settings.retrieve.languages)
+            )
     else:
         table = table_of(scored, settings.dataset, Measuring.of(settings, keep_truth(storage, settings)))
         done = [_if_there(lambda recipe=recipe: select_recipe(context, settings, table, recipe)) for recipe in recipes]  # type: ignore[misc]

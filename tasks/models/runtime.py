@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError
+from tasks.models.backends import use_backend
 from tasks.models.batches import Batch, plan
 from tasks.models.fingerprint import ModelSpec, weights_of
 from tasks.models.location import locate
@@ -108,36 +109,8 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     model.max_seq_length = _max_length(model, spec.max_length)
     model.to(dtype=getattr(torch, spec.dtype))
     model.eval()
-    if spec.backend == "fused":
-        _fuse(model, spec)
-    if spec.backend == "int8":
-        from tasks.models.int8 import quantise
-
-        quantise(model, spec)
-    if spec.backend == "packed":
-        from tasks.models.packed import pack
-
-        pack(model, lambda inputs: tokenise(model, inputs, "", spec.path), spec.path)
+    use_backend(model, spec, lambda inputs: tokenise(model, inputs, "", spec.path))
     return model
-
-
-def _fuse(model: Any, spec: ModelSpec) -> None:
-    """Packed layers, if the device and dtype are theirs."""
-    from tasks.models.fused import fuse
-
-    if (spec.device, spec.dtype) != ("cpu", "bfloat16"):
-        raise ModelError(
-            f"model {spec.path}: backend fused is for bfloat16 on a CPU, not {spec.dtype} on {spec.device}", "set backend: torch"
-        )
-    samples = ["a short text", "a longer text of a few more words, so that one of both is padded"]
-    pairs = [(text, text) for text in samples] if hasattr(model, "num_labels") else samples
-    features = model.preprocess(pairs)
-
-    def output() -> Any:
-        made = model(dict(features))
-        return made["scores"].reshape(-1, 1) if "scores" in made else made["sentence_embedding"]
-
-    fuse(model, output, spec.path)
 
 
 def _max_length(model: Any, wanted: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from tasks.folds import Fold
 from tasks.retrieve.chunk import asked_rows, expected, keyed
+from tasks.retrieve.languages import Languages, pairs_allowed
+from tasks.retrieve.languages import keyed as language_key
 from tasks.retrieve.ranking import retrieved
 from tasks.retrieve.settings import Bm25Settings
 from tasks.runner.stage import Job, Stage, Work
@@ -47,9 +49,17 @@ def statistics_jobs(settings: Bm25Settings, documents: Sequence[Part]) -> list[J
 
 
 def jobs(
-    settings: Bm25Settings, documents: Sequence[Part], statistics: Sequence[Part], queries: Sequence[Part], chunk: Fold | None = None
+    settings: Bm25Settings,
+    documents: Sequence[Part],
+    statistics: Sequence[Part],
+    queries: Sequence[Part],
+    chunk: Fold | None = None,
+    languages: Languages = "any",
 ) -> list[Job]:
-    """One job a document partition; a unit is one query searched in one partition. Of a ``chunk``, only its queries are searched for."""
+    """One job a document partition; a unit is one query searched in one partition. Of a ``chunk``, only its queries are searched for.
+
+    ``languages``: that each query is searched in.
+    """
     asked = tuple(part.only("queries.parquet") for part in queries)
     units = sum(part.file("queries.parquet").rows or 0 for part in asked)
     inputs = {"statistics": tuple(statistics), "queries": asked}
@@ -57,7 +67,7 @@ def jobs(
         Job(
             index=part.index,
             inputs={"documents": (part.only("docs.parquet"),), **inputs},
-            settings={**settings.model_dump(mode="json"), **keyed(chunk)},
+            settings={**settings.model_dump(mode="json"), **keyed(chunk), **language_key(languages)},
             units=expected(units, chunk),
         )
         for part in documents
@@ -88,18 +98,34 @@ def run(work: Work, out: Output) -> None:
     """Write ``qNNNN.parquet`` (:data:`tasks.schema.RETRIEVED`) for each query partition: documents with a score above 0 only."""
     from tasks.retrieve import bm25_index
 
-    settings = Bm25Settings.model_validate({name: value for name, value in work.job.settings.items() if name != "chunk"})
+    settings = Bm25Settings.model_validate({name: value for name, value in work.job.settings.items() if name not in ("chunk", "languages")})
     asked, vocabulary = _tokenised_queries(work, settings)
     statistics = _statistics(work, vocabulary)
     entries, lengths = _entries(work, settings, vocabulary)
     index = bm25_index.build(entries, lengths, statistics, settings)
     lacking = bm25_index.absence(statistics, settings)
     for name, (terms, starts) in asked.items():
-        out.table(f"{name}.parquet", _search_all(work, index, terms, starts, lacking, settings.top_k))
+        out.table(f"{name}.parquet", _search_all(work, index, terms, starts, lacking, settings.top_k, _masks(work, name)))
     out.meta.update({"documents": statistics.documents, "mean_length": round(statistics.mean_length, 6)})
 
 
-def _search_all(work: Work, index: Any, terms: Ints, starts: Ints, lacking: NDArray[np.float32], top_k: int) -> pa.Table:
+Mask = NDArray[np.bool_] | None
+
+
+def _masks(work: Work, name: str) -> Callable[[int], Mask]:
+    """By query row of a partition, which documents may be its candidates; ``None``: all."""
+    if "languages" not in work.job.settings:
+        return lambda row: None
+    documents = work.table("documents", "docs.parquet", ["language"])["language"].to_pylist()
+    part = next(part for part in work.job.inputs["queries"] if part.index == name)
+    queries = work.part_table(part, "queries.parquet", ["language"])["language"].to_pylist()
+    found = {one: pairs_allowed(work.job.settings["languages"], [one] * len(documents), documents) for one in set(queries)}
+    return lambda row: found[queries[row]]
+
+
+def _search_all(
+    work: Work, index: Any, terms: Ints, starts: Ints, lacking: NDArray[np.float32], top_k: int, mask: Callable[[int], Mask]
+) -> pa.Table:
     from tasks.retrieve.bm25_index import search
 
     query, doc, score = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
@@ -107,7 +133,7 @@ def _search_all(work: Work, index: Any, terms: Ints, starts: Ints, lacking: NDAr
     for row in range(len(starts) - 1):
         wanted = terms[starts[row] : starts[row + 1]]
         if len(wanted):
-            docs, scores = search(index, wanted, lacking, top_k)
+            docs, scores = search(index, wanted, lacking, top_k, mask(row))
             query.append(np.full(len(docs), row, dtype=np.int64))
             doc.append(docs)
             score.append(scores)

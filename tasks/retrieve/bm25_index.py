@@ -135,7 +135,7 @@ def absence(statistics: Statistics, settings: Bm25Settings) -> Floats:
     return lacking
 
 
-def search(index: bm25s.BM25, terms: Ints, lacking: Floats, top_k: int) -> tuple[Ints, Floats]:
+def search(index: bm25s.BM25, terms: Ints, lacking: Floats, top_k: int, mask: NDArray[np.bool_] | None = None) -> tuple[Ints, Floats]:
     """The best documents that share a term of weight with a query.
 
     Args:
@@ -143,12 +143,13 @@ def search(index: bm25s.BM25, terms: Ints, lacking: Floats, top_k: int) -> tuple
         terms: (n,): the query's terms, repeated ones as often as they occur.
         lacking: from :func:`absence`.
         top_k: at most so many.
+        mask: (documents,) those that may be found; none: all.
 
     Returns:
         Documents and scores, best first; equal scores by document number.
     """
     scores = index.get_scores_from_ids(terms)
-    hits = np.flatnonzero(scores > 0)
+    hits = np.flatnonzero(scores > 0 if mask is None else (scores > 0) & mask)
     values = scores[hits]
     if len(hits) > top_k:
         border = np.partition(values, len(values) - top_k)[len(values) - top_k]

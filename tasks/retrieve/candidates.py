@@ -35,6 +35,8 @@ from tasks.retrieve.columns import (
     source_columns,
 )
 from tasks.retrieve.labelled import labelled_pairs, planted_positives
+from tasks.retrieve.languages import keyed as language_key
+from tasks.retrieve.languages import pairs_allowed
 from tasks.retrieve.random_documents import draw
 from tasks.retrieve.ranking import keep_best, ranks
 from tasks.retrieve.settings import RetrieveSettings
@@ -121,6 +123,7 @@ def jobs(
     }
     if others.given:
         keyed["given"] = {name: settings.depths[name] for name in others.given}
+    keyed |= language_key(settings.languages)
     if others.vectors:
         keyed["vectors"] = list(others.vectors)
     if settings.random:
@@ -158,7 +161,7 @@ def _other_vectors(others: Others, place: int) -> dict[str, tuple[Part, ...]]:
 def run(work: Work, out: Output) -> None:
     """Write ``candidates.parquet``; meta: rows, positives, and how many of these each source retrieved."""
     settings = work.job.settings
-    queries = work.table("queries", "queries.parquet", ["query_id", "input_hash"])
+    queries = work.table("queries", "queries.parquet", ["query_id", "input_hash", "language"])
     asked = asked_rows(work, work.job.inputs["queries"][0])
     qrels = labelled_pairs(work, queries)
     if asked is not None:
@@ -170,13 +173,18 @@ def run(work: Work, out: Output) -> None:
     given = {name: _given(work, name, int(depth), asked) for name, depth in settings.get("given", {}).items()}
     found |= {name: one.found for name, one in given.items()}
     addresses = np.unique(np.concatenate([qrels.address, *(source.address for source in found.values())]))
-    texts = take_texts(work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), ["doc_id", "input_hash"])
+    texts = take_texts(
+        work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), ["doc_id", "input_hash", "language"]
+    )
     by_id = pc.array_sort_indices(texts["doc_id"].combine_chunks()).to_numpy()
     place = np.empty(len(by_id), dtype=np.int64)
     place[by_id] = np.arange(len(by_id))
     places = {name: place[np.searchsorted(addresses, source.address)] for name, source in found.items()}
     ranked = {name: _cut(source, places[name], settings["top_k"].get(name)) for name, source in found.items() if name not in given}
     ranked |= {name: (one.found.query, places[name], one.found.score, one.rank) for name, one in given.items()}
+    if "languages" in settings:
+        spoken = (queries["language"], texts.take(pa.array(by_id))["language"])
+        ranked = {name: _in_languages(one, settings["languages"], *spoken) for name, one in ranked.items()}
     labelled = qrels.query * len(addresses) + place[np.searchsorted(addresses, qrels.address)]
     pairs = np.unique(np.concatenate([labelled, *(query * len(addresses) + doc for query, doc, _, _ in ranked.values())]))
     query, doc = np.divmod(pairs, max(len(addresses), 1))
@@ -256,6 +264,13 @@ def _cut(found: Found, doc: Ints, top_k: int | None) -> Ranked:
     rank = ranks(found.query, found.score, doc)
     keep = rank <= (top_k if top_k is not None else len(rank))
     return found.query[keep], doc[keep], found.score[keep], rank[keep]
+
+
+def _in_languages(ranked: Ranked, languages: Any, queries: pa.ChunkedArray, documents: pa.ChunkedArray) -> Ranked:
+    """What a source found in the languages that its query is searched in; the searches keep to them already."""
+    query, doc, score, rank = ranked
+    keep = pairs_allowed(languages, queries.take(pa.array(query)).to_pylist(), documents.take(pa.array(doc)).to_pylist())
+    return query[keep], doc[keep], score[keep], rank[keep]
 
 
 def _dot_products(work: Work, query: Ints, address: Ints, source: str = "") -> Floats:

@@ -8,18 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.errors import ModelError
+from tasks.errors import ModelError, UsageError
 from tasks.folds import Fold
 from tasks.models.hardware import resolve_device
 from tasks.retrieve.chunk import expected
 from tasks.retrieve.chunk import keyed as chunk_key
 from tasks.retrieve.clusters import check_dimensions, query_vectors
-from tasks.retrieve.ranking import retrieved_table
+from tasks.retrieve.languages import Languages, allowed, groups
+from tasks.retrieve.languages import keyed as language_key
+from tasks.retrieve.ranking import retrieved, retrieved_table
 from tasks.retrieve.settings import DenseSettings
 from tasks.runner.cores import worker_cores
 from tasks.runner.stage import Job, Stage, Work
+from tasks.schema import RETRIEVED
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import local_file, read_array
@@ -47,6 +51,8 @@ def jobs(
     queries: Sequence[Part] = (),
     chunk: Fold | None = None,
     clusters: Sequence[Part] = (),
+    languages: Languages = "any",
+    documents: Sequence[Part] = (),
 ) -> list[Job]:
     """One job a document partition; a unit is one query searched in one partition.
 
@@ -59,23 +65,33 @@ def jobs(
         queries: parts with ``queries.parquet``, in the order of ``embed_queries``; read for a chunk only.
         chunk: the queries that are searched for; none: all.
         clusters: the part of :mod:`tasks.retrieve.clusters`, for an ivf index.
+        languages: that each query is searched in.
+        documents: parts with docs.parquet, in the order of ``embed_documents``; read for their languages only.
+
+    Raises:
+        UsageError: an ivf index cannot be searched by language.
     """
+    if languages != "any" and settings.index == "ivf":
+        raise UsageError("retrieve.languages: an ivf index is searched as a whole", "set retrieve.dense.index: flat")
     keyed: dict[str, Any] = {"top_k": settings.top_k, "index": "flat", **({"device": "cuda"} if settings.device == "cuda" else {})}
     inputs = {"queries": tuple(part.only("vectors.npy") for part in embed_queries)}
     if settings.index == "ivf":
         keyed = settings.model_dump(mode="json", exclude={"auto_ivf_rows", "device"})
         inputs["clusters"] = tuple(clusters)
+    if languages != "any":
+        inputs["query_texts"] = tuple(part.only("queries.parquet") for part in queries)
+    own = [{"document_texts": (part.only("docs.parquet"),)} if languages != "any" else {} for part in documents or embed_documents]
     if chunk is not None:
         inputs["asked"] = tuple(part.only("queries.parquet") for part in queries)
     units = expected(sum(part.file("vectors.npy").rows or 0 for part in inputs["queries"]), chunk)
     return [
         Job(
             index=part.index,
-            inputs={"documents": (part.only("vectors.npy"),), **inputs},
-            settings={**keyed, **chunk_key(chunk)},
+            inputs={"documents": (part.only("vectors.npy"),), **inputs, **texts},
+            settings={**keyed, **chunk_key(chunk), **language_key(languages)},
             units=units,
         )
-        for part in embed_documents
+        for part, texts in zip(embed_documents, own, strict=True)
     ]
 
 
@@ -87,16 +103,49 @@ def run(work: Work, out: Output) -> None:
     """
     from tasks.retrieve import faiss_search
 
-    settings = DenseSettings.model_validate({name: value for name, value in work.job.settings.items() if name != "chunk"})
+    settings = DenseSettings.model_validate(
+        {name: value for name, value in work.job.settings.items() if name not in ("chunk", "languages")}
+    )
     vectors = read_array(work.storage, work.job.inputs["documents"][0].file("vectors.npy"))
     parts, asked = query_vectors(work)
     check_dimensions([vectors], list(parts.values()))
     top_k = min(settings.top_k, len(vectors))
     out.meta.update({"index": settings.index, "rows": len(vectors)})
     with faiss_search.single_threads(worker_cores()) as pool:
+        if "languages" in work.job.settings:
+            _run_by_language(work, settings, vectors, parts, asked, pool, out)
+            return
         search = _search(work, settings, vectors, top_k, pool, out)
         for name, queries in parts.items():
             out.table(f"{name}.parquet", retrieved_table(*search(queries), asked.get(name)))
+
+
+def _run_by_language(
+    work: Work,
+    settings: DenseSettings,
+    vectors: NDArray[Any],
+    parts: dict[str, NDArray[Any]],
+    asked: dict[str, NDArray[np.int64] | None],
+    pool: ThreadPoolExecutor,
+    out: Output,
+) -> None:
+    """Each language's documents apart, for the queries that they may be candidates of."""
+    wanted = work.job.settings["languages"]
+    names = {part.index: work.part_table(part, "queries.parquet", ["language"])["language"] for part in work.job.inputs["query_texts"]}
+    found: dict[str, list[pa.Table]] = {name: [RETRIEVED.empty_table()] for name in parts}
+    for language, rows in groups(work.table("document_texts", "docs.parquet", ["language"])["language"].to_pylist()).items():
+        search = _search(work, settings, vectors[rows], min(settings.top_k, len(rows)), pool, out)
+        for name, queries in parts.items():
+            own = asked.get(name)
+            numbers = np.arange(len(queries), dtype=np.int64) if own is None else own
+            spoken = names[name].take(pa.array(numbers)).to_pylist()
+            mine = np.flatnonzero([allowed(wanted, one, language) for one in spoken])
+            if len(mine):
+                scores, places = search(queries[mine])
+                found[name].append(retrieved_table(scores, np.where(places < 0, -1, rows[places]), numbers[mine]))
+    for name, tables in found.items():
+        table = pa.concat_tables(tables).combine_chunks()
+        out.table(f"{name}.parquet", retrieved(*(table[column].to_numpy() for column in RETRIEVED.names)))
 
 
 def _search(work: Work, settings: DenseSettings, vectors: NDArray[Any], top_k: int, pool: ThreadPoolExecutor, out: Output) -> Search:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tasks.retrieve.further_settings import FurtherSource
+from tasks.retrieve.languages import Languages
 from tasks.settings import Settings
 
 
@@ -59,6 +60,11 @@ class RetrieveSettings(Settings):
     dense: DenseSettings = Field(DenseSettings(), description="search by the retriever's vectors")
     bm25: Bm25Settings | None = Field(Bm25Settings(), description="search by words; null: off")
     random: RandomSettings | None = Field(None, description="random documents; null: off")
+    languages: Languages = Field(
+        "any",
+        description="of each query's candidates: same as its own, cross (another), or a list of codes; same and cross let texts without a "
+        "language pass",
+    )
     further: tuple[FurtherSource, ...] = Field(
         (), description="sources besides: runs and score tables of other retrievers, vectors, triplets, earlier rounds, other dense models"
     )
@@ -96,4 +102,4 @@ class RetrieveSettings(Settings):
             random = RandomSettings(count=max(needs["random"], random.count if random else 0))
         dense = self.dense.model_copy(update={"top_k": max(self.dense.top_k, needs.get("dense", 0))})
         further = tuple(source.deepened(needs.get(source.name, 0)) for source in self.further)
-        return RetrieveSettings(dense=dense, bm25=bm25, random=random, further=further)
+        return RetrieveSettings(dense=dense, bm25=bm25, random=random, languages=self.languages, further=further)

@@ -13,6 +13,7 @@ from tasks.retrieve.further_settings import FurtherSource
 from tasks.retrieve.given import stage as given
 from tasks.retrieve.given import vectors
 from tasks.retrieve.given.vector_files import VectorFiles
+from tasks.retrieve.languages import Languages
 from tasks.retrieve.settings import Bm25Settings, DenseSettings, RetrieveSettings
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
@@ -35,20 +36,30 @@ def retrieve_dense(
     embed_queries: Sequence[Part],
     queries: Sequence[Part] = (),
     chunk: Fold | None = None,
+    languages: Languages = "any",
+    documents: Sequence[Part] = (),
 ) -> list[StageManifest]:
     """Search by vectors: for an ivf index the stage ``dense-clusters``; last, the stage ``retrieve-dense``."""
     chosen = dense.settled(settings, embed_documents)
     trained = [_clusters(context, made) for made in [clusters.jobs(chosen, embed_documents, embed_queries, queries, chunk)] if made]
     parts = [part for manifest in trained for part in manifest.parts]
-    return [*trained, _dense[chosen.device](context, dense.jobs(chosen, embed_documents, embed_queries, queries, chunk, parts))]
+    return [
+        *trained,
+        _dense[chosen.device](context, dense.jobs(chosen, embed_documents, embed_queries, queries, chunk, parts, languages, documents)),
+    ]
 
 
 def retrieve_bm25(
-    context: Context, settings: Bm25Settings, documents: Sequence[Part], queries: Sequence[Part], chunk: Fold | None = None
+    context: Context,
+    settings: Bm25Settings,
+    documents: Sequence[Part],
+    queries: Sequence[Part],
+    chunk: Fold | None = None,
+    languages: Languages = "any",
 ) -> tuple[StageManifest, StageManifest]:
     """Search by words: stages ``bm25-statistics`` and ``retrieve-bm25``."""
     statistics = _statistics(context, bm25.statistics_jobs(settings, documents))
-    return statistics, _bm25(context, bm25.jobs(settings, documents, statistics.parts, queries, chunk))
+    return statistics, _bm25(context, bm25.jobs(settings, documents, statistics.parts, queries, chunk, languages))
 
 
 def candidates(

@@ -56,9 +56,9 @@ def commit(storage, stage, index, files):
     return Part(stage=stage, key=key, index=index, files=tuple(out.files))
 
 
-def dataset(storage, docs, queries, qrels=(), doc_parts=1, query_parts=1, vectors=None, dtype=np.float32):
-    """docs: (id, title, text); queries: (id, text); qrels: (query, doc, relevance); vectors: id → array."""
-    vectors = vectors or {}
+def dataset(storage, docs, queries, qrels=(), doc_parts=1, query_parts=1, vectors=None, dtype=np.float32, languages=None):
+    """docs: (id, title, text); queries: (id, text); qrels: (query, doc, relevance); vectors: id → array; languages: id → code."""
+    vectors, languages = vectors or {}, languages or {}
     address, documents, embed_documents = {}, [], []
     for number in range(doc_parts):
         held = sorted(doc for doc in docs if partition_of(doc[0], doc_parts) == number)
@@ -69,6 +69,7 @@ def dataset(storage, docs, queries, qrels=(), doc_parts=1, query_parts=1, vector
                 "title": title,
                 "text": text,
                 "group_id": None,
+                "language": languages.get(name),
                 "position": 0,
                 "input_hash": input_hash(title, text),
                 "norm_hash": norm_hash(text, title),
@@ -81,7 +82,14 @@ def dataset(storage, docs, queries, qrels=(), doc_parts=1, query_parts=1, vector
     for number in range(query_parts):
         held = sorted(query for query in queries if partition_of(query[0], query_parts) == number)
         rows = [
-            {"query_id": name, "text": text, "position": 0, "input_hash": input_hash("", text), "norm_hash": norm_hash(text)}
+            {
+                "query_id": name,
+                "text": text,
+                "language": languages.get(name),
+                "position": 0,
+                "input_hash": input_hash("", text),
+                "norm_hash": norm_hash(text),
+            }
             for name, text in held
         ]
         names = {query[0] for query in held}
