@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from flows.judging import check_judge
 from flows.settings import MineSettings
 from flows.sources import check_further
 from tasks.audit.checkpoints import split_readers
@@ -42,9 +43,14 @@ def check_models(settings: MineSettings, storage: Storage | None = None) -> None
     """
     check_further(settings, storage)
     document_spec(settings.document_encoder, storage)
+    if settings.judge is not None:
+        check_judge(settings.judge)
+    for endpoint in settings.remote_endpoints:
+        endpoint.key()
     if settings.document_model is not None:
         query_spec(settings.model, storage)
-        check_one_space(settings.model, settings.document_model, storage)
+        if settings.model.remote is None and settings.document_model.remote is None:
+            check_one_space(settings.model, settings.document_model, storage)
     if settings.teacher is not None:
         if settings.teacher.train is not None:
             body_spec(settings.teacher.train, storage)

@@ -8,7 +8,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from flows.commands import asking, comparing, keeping, mining, planning, reviewing, serving, stored, training, watching
+from flows.commands import asking, comparing, judging, keeping, mining, planning, reviewing, serving, stored, training, watching, writing
 from flows.commands.common import err
 from flows.complaints import complain, unexpected
 from tasks.errors import HardmineError
@@ -28,9 +28,10 @@ app = typer.Typer(
 )
 _INTERRUPTED = 130
 
-for group in (mining, planning, stored, comparing, training, asking, serving, watching, keeping):
+for group in (mining, planning, stored, judging, comparing, training, asking, serving, watching, keeping):
     app.add_typer(group.app)
 app.add_typer(reviewing.app, name="review")
+app.add_typer(writing.app, name="write")
 
 
 def main() -> None:

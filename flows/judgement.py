@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.judge_round import JudgedRound
 from flows.promotion import Promoted
 from flows.review import Imported, ReviewedRate
 
@@ -19,6 +20,22 @@ _REFUSED = {
     "same_labels": "have signals from the labels alone: a review or a second teacher must agree (--set beyond_labels=false asks for none)",
     "over_cap": "are over the cap of their query",
 }
+
+
+def print_judged(console: Console, found: JudgedRound) -> None:
+    """What judges said, how far they agree with each other, the teacher and reviewers, and what the recipe selects now."""
+    from flows.summary import print_selection
+
+    for note in found.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}", highlight=False)
+    if found.judged.agreement:
+        table = Table("", "", "pairs", "agree", "kappa", title="Agreement", title_justify="left")
+        for one in found.judged.agreement:
+            table.add_row(one.first, one.second, f"{one.pairs:,}", f"{one.share:.1%}", "" if one.kappa is None else f"{one.kappa:.2f}")
+        console.print(table)
+    if found.promoted:
+        console.print(f"{found.promoted:,} relabelled pairs are labels of the next rounds", highlight=False)
+    print_selection(console, found.round, found.selected.result)
 
 
 def print_imported(console: Console, found: Imported) -> None:

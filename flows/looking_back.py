@@ -93,6 +93,8 @@ def selections_trained_on(storage: Storage, now: RoundRecord) -> set[str]:
         Their ids; empty where no training of the checkpoint is recorded: then nobody knows here.
     """
     model = now.settings.get("model") or {}
+    if model.get("remote"):  # it was not trained here
+        return set()
     try:
         weights = weights_of(str(model.get("path", "")), model.get("revision"), storage)
     except ModelError:

@@ -11,6 +11,8 @@ from typing import Any
 from flows.cache_only import NotCached, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
 from flows.cut import cut_notes
+from flows.judge_round import keep_judging
+from flows.judging import judge_recipe
 from flows.lineage import rounds_behind
 from flows.measuring import Measuring, keep_truth
 from flows.planning.outlays import outlays
@@ -86,6 +88,8 @@ def mine_round(
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
     scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
     table = table_of(scored, settings.dataset, Measuring.of(settings, truth))
+    judged = judge_recipe(context, table, recipes[0], settings.judge, settings.seed) if settings.judge else None
+    recipes = [judged.recipe, *recipes[1:]] if judged else recipes
     selected, refused = _select_all(context, settings, table, recipes)
     if approve is not None:
         selected[0] = approve(selected[0], lambda recipe: select_recipe(context, settings, table, recipe))
@@ -101,6 +105,8 @@ def mine_round(
     if approve is None:  # whoever approves also announces, and says both in turn
         send_owed_events(context.storage, record.dataset)
     record = apply_reviews(context, record)
+    if judged is not None and selected[0].record.recipe == judged.recipe.name:
+        keep_judging(context.storage, table, record, selected[0], judged)
     build_audit(context.storage)
     return MineResult(
         root=context.storage.root,
@@ -115,7 +121,13 @@ def mine_round(
         selections=tuple(as_published(context.storage, record, one.result) for one in selected),
         stages=tuple(costs.costs),
         facts=dict(scored.teacher_facts),
-        notes=(*refused, *split_notes(selected[0].result), *_notes(settings, scored, recipes, table), *staleness_lines(looked_back.facts)),
+        notes=(
+            *refused,
+            *(judged.notes if judged else ()),
+            *split_notes(selected[0].result),
+            *_notes(settings, scored, recipes, table),
+            *staleness_lines(looked_back.facts),
+        ),
         outlays=spent,
         staleness=looked_back.facts,
     )

@@ -20,6 +20,8 @@ from tasks.select.draws import Binned, Draw, Least, Random, Top, Weighted
 from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe, recipe_class, recipe_names
 from tasks.select.rules.registry import RULES
+from tasks.write.queries import QueryWriteSettings
+from tasks.write.settings import WriteSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -79,7 +81,16 @@ def training_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"settings.md": settings_page, "recipes.md": recipes_page, "training.md": training_page}
+def writing_page() -> str:
+    """docs/writing.md: settings of write.yaml and queries.yaml."""
+    lines = ["# write.yaml and queries.yaml", "", "Written from the code by `make docs`. What they are for: [judges.md](judges.md)."]
+    for file, settings in (("write.yaml", WriteSettings), ("queries.yaml", QueryWriteSettings)):
+        for title, model in _sections("", settings):
+            lines += ["", f"## {file}{': ' + title if title else ''}", "", *_first_paragraph(model), "", *_table(model)]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"settings.md": settings_page, "recipes.md": recipes_page, "training.md": training_page, "writing.md": writing_page}
 
 
 def _sections(title: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:

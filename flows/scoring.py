@@ -116,6 +116,43 @@ def score_candidates(
     return Scoring(table, (*stages, calibration, table), told, calibration, notes=(known.note,) if known.note else ())
 
 
+def extended_scores(
+    context: Context,
+    settings: MineSettings,
+    sources: Sequence[str],
+    depth: int,
+    merged: StageManifest,
+    queries: Sequence[Part],
+    documents: Sequence[Part],
+    trained: Sequence[Part],
+    calibration: Sequence[Part],
+) -> StageManifest:
+    """The scored table of a round's candidates and some more: the round's own teachers score what they have not scored.
+
+    Args:
+        context: storage, executor, progress.
+        settings: of the round.
+        sources: the round's, and those of the new candidates.
+        depth: worst rank that is scored.
+        merged: all candidates.
+        queries: parts of ``queries``.
+        documents: parts of ``documents``, those of the new candidates last.
+        trained: parts of ``train-teacher``; none: the teacher was given, or there is none.
+        calibration: part of ``calibrate``, or none.
+    """
+    nothing: dict[str, Any] = {"version": "", "stages": (), "counts": {}, "grades": {}, "max_positives": 0, "rejected": 0}
+    dataset = Dataset(name=settings.dataset.name, documents=tuple(documents), queries=tuple(queries), **nothing)
+    given = Candidates(sources, depth, dataset, merged, merged, merged)  # vectors are read where features are made, which is not here
+    pairs: Sequence[Part] = ()
+    if settings.teacher is not None:
+        asking = _Asking(context, settings, settings.teacher, given, list(trained) or [None], [])
+        asking.answer()
+        pairs = asking.pairs
+    fitted = calibration[0] if calibration else None
+    read = (given.sources, merged.parts, dataset.queries, dataset.documents, pairs, (), (), _activation(settings), fitted)
+    return scored(context, *read)
+
+
 @dataclass
 class _Asking:
     """A teacher, or one for each fold of the queries, and what they have said."""

@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from tasks.corpus.settings import DatasetSettings
 from tasks.evaluate.settings import EvaluateSettings
 from tasks.folds import Fold
+from tasks.judge.settings import JudgeSettings
 from tasks.models.settings import ModelSettings, TeacherSettings
 from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
+from tasks.remote.settings import RemoteSettings
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.settings import Settings
 from tasks.shards.settings import FlagEmbeddingSettings
@@ -107,6 +109,9 @@ class MineSettings(Settings):
     stop: StopSettings = Field(StopSettings(), description="When several rounds end early.")
     staleness: StalenessSettings = Field(StalenessSettings(), description="How earlier rounds' negatives are looked at.")
     truth: TruthSettings = Field(TruthSettings(), description="How false negatives are measured.")
+    judge: JudgeSettings | None = Field(
+        None, description="Language models that judge the published recipe's negatives (RLHN); none: nobody does."
+    )
 
     @property
     def trains(self) -> bool:
@@ -133,6 +138,12 @@ class MineSettings(Settings):
         return self.document_model or self.model
 
     @property
+    def remote_endpoints(self) -> tuple[RemoteSettings, ...]:
+        """The endpoints of models that are not loaded here."""
+        models = (self.model, self.document_model, self.teacher, self.fixed_encoder)
+        return tuple(model.remote for model in models if model is not None and model.remote is not None)
+
+    @property
     def chunk(self) -> Fold | None:
         """The queries that are mined; none: all."""
         return Fold(self.query_chunk, self.query_chunks) if self.query_chunks > 1 else None
@@ -152,6 +163,8 @@ class MineSettings(Settings):
             raise ValueError(
                 "train.earlier takes rows of the same queries, and rounds of different chunks have none in common: set one of both"
             )
+        if self.trains and self.model.remote is not None:
+            raise ValueError("model: one that is behind an endpoint (remote) cannot be trained: leave out rounds and train")
         return self
 
     def resolved(self, base: Path) -> MineSettings:
@@ -162,6 +175,8 @@ class MineSettings(Settings):
             "truth": self.truth.resolved(base),
             "retrieve": self.retrieve.model_copy(update={"further": further}),
         }
+        if self.judge is not None and self.judge.prompt.endswith(".txt"):
+            update["judge"] = self.judge.model_copy(update={"prompt": str(base / Path(self.judge.prompt).expanduser())})
         if "://" not in self.root:
             update["root"] = str((base / Path(self.root).expanduser()).resolve())
         return self.model_copy(update=update)._with_models(lambda path: _model_path(base, path))

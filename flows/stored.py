@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,7 +14,8 @@ from flows.settings import MineSettings
 from tasks.audit.explain import QueryStory, show_query
 from tasks.audit.records import RoundRecord, SelectionRecord, StageRef, read_round
 from tasks.errors import StorageError, UsageError
-from tasks.select.recipe import Facts
+from tasks.select.recipe import Facts, Recipe
+from tasks.select.registry import compose_recipe
 from tasks.store.manifest import StageManifest, read_stage
 from tasks.store.storage import Storage, open_storage
 from tasks.store.tables import read_table
@@ -51,6 +54,9 @@ def stored_table(storage: Storage, record: RoundRecord) -> Table:
     """The scored table of a published round."""
     parts = {role: stored_stage(storage, reference).parts for role, reference in record.roles.items()}
     calibration, settings = parts.pop("calibrate", ()), stored_settings(record)
+    written = [part.only("docs.parquet") for part in parts.pop("written", ())]  # written documents are partitions after the corpus' own
+    parts["documents"] = (*parts["documents"], *written)
+    parts["document_vectors"] = (*parts["document_vectors"], *parts.pop("written_vectors", ()))
     return Table(
         calibration=calibration,
         planted=int(record.settings["planted_pairs"]),
@@ -71,8 +77,17 @@ def stored_facts(record: RoundRecord, num_negatives: int | None = None) -> Facts
 
 def stored_settings(record: RoundRecord) -> MineSettings:
     """The settings that a round was mined with."""
-    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs", "partial", RECORDED)
+    extra = ("depths", "sources", "facts", "teacher_facts", "planted_pairs", "partial", "written", RECORDED)
     return MineSettings.model_validate({name: value for name, value in record.settings.items() if name not in extra})
+
+
+def recipe_of(record: RoundRecord, wanted: str | dict[str, Any] | None) -> Recipe:
+    """A recipe for a round that is there; none is named: that of the round's last selection.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    return compose_recipe(wanted, stored_facts(record)) if wanted is not None else Recipe.model_validate(record.selection().recipe_settings)
 
 
 def stored_stage(storage: Storage, reference: StageRef) -> StageManifest:

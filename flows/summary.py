@@ -43,6 +43,7 @@ REASONS = {
     "window": "outside the window around the positive",
     "middle_band": "outside the teacher's middle band",
     "no_positive_score": "the query has no scored positive",
+    "judged_relevant": "a judge calls it relevant",
     "likely_relevant": "neighbouring labels and the teacher call it likely relevant",
     "planted": "a positive, hidden as a probe",
     "angle": "too far from the positive's angle",

@@ -56,11 +56,24 @@ PROMOTIONS = pa.schema(
         ("query_id", pa.string()),
         ("doc_id", pa.string()),
         ("score", pa.float64()),  # by which the best of a query were taken
-        ("signals", pa.list_(pa.string())),  # teacher, label_evidence, review, second_teacher: those over their thresholds, sorted
+        ("signals", pa.list_(pa.string())),  # teacher, label_evidence, review, second_teacher: those over their thresholds, sorted; judge
         ("teacher_probability", pa.float64()),  # calibrated; NULL: none
         ("teacher_margin", pa.float64()),  # logit less that of the query's weakest positive; NULL: none
         ("label_evidence", pa.float64()),
         ("second_score", pa.float64()),
+    ]
+)
+
+# What judges said of mined negatives.
+JUDGEMENTS = pa.schema(
+    [
+        ("query_id", pa.string()),
+        ("doc_id", pa.string()),
+        ("relevance", pa.float32()),  # 0 … 1, by the judge that decided; NULL: nobody answered
+        ("decided_by", pa.string()),  # cheap | strong; empty: nobody
+        ("cheap", pa.float32()),  # NULL: not asked, refused or malformed
+        ("strong", pa.float32()),
+        ("reason", pa.string()),  # the deciding judge's words
     ]
 )
 
@@ -135,6 +148,10 @@ OPTIONAL_FEATURES: dict[str, list[tuple[str, pa.DataType]]] = {
     "size": [("doc_tokens", pa.int32()), ("doc_language", pa.string()), ("query_language", pa.string())],
     "rank-weights": [("rance_weight", pa.float32())],  # RANCE's weight of the document's dense rank
     "evidence": [("label_evidence", pa.float32())],  # what neighbouring labels say for relevance
+    "judged": [
+        ("judge_relevance", pa.float32()),  # 0 … 1, by a judge; NULL: not judged
+        ("judged_by", pa.string()),  # cheap | strong
+    ],
 }
 
 TEACHER = [

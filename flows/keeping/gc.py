@@ -26,9 +26,10 @@ from tasks.store.storage import Storage
 DAY = 86_400.0
 _RECORDS = ("manifests/", "pointers/")
 _STORES = ("pointers/pairs/", "pointers/vectors/", "pointers/embed/")  # needed as far as a round names their model
-_KEPT = ("manifests/answers/", "manifests/asks/")  # what a language model was paid for is kept for ever
+#: what a language model was paid for is kept for ever
+_KEPT = ("manifests/answers/", "manifests/asks/", "manifests/judged/", "manifests/batches/")
 _COUNTS = f"pointers/{READINGS}"  # names models and needs nothing of theirs
-_OWN = ("data/", "manifests/", "pointers/", "pairs/", "answers/", "audit/", "judgements/", "promotions/", "damaged/", "tmp/")
+_OWN = ("data/", "manifests/", "pointers/", "pairs/", "answers/", "audit/", "judgements/", "judged/", "promotions/", "damaged/", "tmp/")
 _REPLACED = re.compile(rb'"markers":\s*\[[^\]]*\]')  # what a merged store replaced
 
 

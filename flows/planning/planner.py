@@ -19,7 +19,7 @@ from flows.planning.work import workload
 from flows.settings import MineSettings
 from tasks.embed.known import how_many
 from tasks.embed.segments import space_of
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
 from tasks.models.shape import shape_of
 from tasks.plan.plan import Plan, make_plan
 from tasks.store.storage import Storage, open_storage
@@ -48,6 +48,10 @@ def plan_run(settings: MineSettings, asked: Asked, say: Say) -> Plan:
     Raises:
         HardmineError: the corpus or a model is not there.
     """
+    if settings.remote_endpoints:
+        raise UsageError(
+            "a model behind an endpoint (remote) has no speed that could be measured here", "plan with the models that run here alone"
+        )
     storage = _present(settings.root)
     models = encoders(settings, storage)
     looked = Looked() if storage is None or asked.documents or asked.queries else look(settings, storage)
@@ -63,6 +67,8 @@ def plan_run(settings: MineSettings, asked: Asked, say: Say) -> Plan:
 
 def plan_if_known(settings: MineSettings) -> Plan | None:
     """The plan of a run, where all its speeds are kept; nothing is measured, and no model is loaded. A plan that fails stops no run."""
+    if settings.remote_endpoints:
+        return None
     try:
         storage = _present(settings.root)
         models = encoders(settings, storage)

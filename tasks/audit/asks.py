@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -51,7 +52,7 @@ class AskRecord(BaseModel):
 
 
 def keep_asking(
-    storage: Storage, dataset: str, number: int, purpose: str, settings: ChatSettings, prompt: str, asked: Asked[BaseModel]
+    storage: Storage, dataset: str, number: int, purpose: str, settings: ChatSettings, prompt: str, asked: Asked[Any]
 ) -> AskRecord:
     """Write down what an asking was and cost. One that sent nothing and found all is not recorded: it says nothing new.
 
@@ -104,6 +105,6 @@ def read_asks(storage: Storage) -> list[AskRecord]:
     return [read_record(storage, name, AskRecord) for name in ask_manifests(storage)]
 
 
-def _new(asked: Asked[BaseModel]) -> Sequence[Answer]:
+def _new(asked: Asked[Any]) -> Sequence[Answer]:
     """The different answers that this asking paid for."""
     return list({answer.key: answer for answer in asked.answers if answer is not None and answer.key in asked.new}.values())

@@ -14,6 +14,7 @@ from typing import Any
 from tasks.audit.asks import ask_manifests
 from tasks.audit.checkpoints import checkpoint_manifests, recorded_datasets
 from tasks.audit.fill import fill
+from tasks.audit.judged import judged_manifests
 from tasks.audit.promotions import promotion_manifests
 from tasks.audit.records import dataset_names, list_rounds, round_manifests
 from tasks.errors import StorageError
@@ -74,7 +75,7 @@ def latest_audit(storage: Storage) -> Path:
 def _version(storage: Storage, row_limit: int) -> str:
     names = sorted({*dataset_names(storage), *recorded_datasets(storage)})
     further = [[*promotion_manifests(storage, name), *checkpoint_manifests(storage, name)] for name in names]
-    return digest(FORMAT, row_limit, round_manifests(storage), further, ask_manifests(storage))
+    return digest(FORMAT, row_limit, round_manifests(storage), further, ask_manifests(storage), judged_manifests(storage))
 
 
 def _build(storage: Storage, version: str, row_limit: int) -> dict[str, Any]:

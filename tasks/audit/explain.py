@@ -89,6 +89,7 @@ def show_query(storage: Storage, record: RoundRecord, query_id: str, selection_i
     """
     selection = record.selection(selection_id)
     queries, documents = _parts(storage, record.role("queries")), _parts(storage, record.role("documents"))
+    documents = [*documents, *_written(storage, record)]
     place = partition_of(query_id, len(queries))
     found = _of_query(storage, queries[place], "queries.parquet", query_id).to_pylist()
     if not found:
@@ -150,6 +151,11 @@ def _by_document(decided: pa.Table) -> dict[str, list[Decision]]:
         fields: dict[str, Any] = {name: row[name] for name in _DECIDED}
         found.setdefault(row["doc_id"], []).append(Decision(**{**fields, "reasons": fields["reasons"] or []}))
     return found
+
+
+def _written(storage: Storage, record: RoundRecord) -> Sequence[Part]:
+    """Written documents, which are partitions after the corpus' own."""
+    return _parts(storage, record.roles["written"]) if "written" in record.roles else ()
 
 
 def _of_query(storage: Storage, part: Part, name: str, query_id: str) -> pa.Table:

@@ -109,7 +109,7 @@ def fill_measured(database: DuckDBPyConnection, storage: Storage, rounds: Sequen
     create(database, "promotions", PROMOTED, promotions, only=True)
     fill_staleness(database, storage, rounds)
     fill_checkpoints(database, storage, rounds)
-    fill_asked(database, storage)
+    fill_asked(database, storage, rounds)
 
 
 def _of_selection(storage: Storage, record: RoundRecord, chosen: SelectionRecord, ref: StageRef | None, name: str) -> list[str]:

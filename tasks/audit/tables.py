@@ -107,7 +107,7 @@ COLUMNS = {
     "rejected_share": "Share of the decisions, positives aside, that are rejections.",
     "number": "Number of the promotion within its dataset, from 1.",
     "withdrawn": "When it was withdrawn (UTC); NULL: it stands.",
-    "signals": "The signals that spoke for the pair: teacher, label_evidence, review, second_teacher.",
+    "signals": "The signals that spoke for the pair: teacher, label_evidence, review, second_teacher; or judge, alone.",
     "teacher_probability": "The teacher's calibrated probability; NULL: none.",
     "teacher_margin": "The teacher's logit less that of the query's weakest positive; NULL: none.",
     "label_evidence": "What neighbouring labels say: 0 unrelated, 1 as alike as two halves of one answer.",

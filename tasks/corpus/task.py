@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from tasks.corpus import capped, chunks, dataset, documents, groups, ingest, queries, visible
 from tasks.corpus.dataset import Dataset
+from tasks.corpus.rejected import check_rejected
 from tasks.corpus.settings import DatasetSettings
-from tasks.corpus.sources import Source
+from tasks.corpus.sources import Source, find_sources
 from tasks.models.spans import Sight
 from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
@@ -29,3 +30,14 @@ def ingest_dataset(
         return _TASKS[stage.name](context, jobs)
 
     return dataset.ingest_dataset(context, settings, seed, run, further, sight)
+
+
+def ingest_documents(context: Context, settings: DatasetSettings) -> StageManifest:
+    """Read a dataset's documents alone: ``ingest`` and ``documents``. There need be no query.
+
+    Raises:
+        InputError: sources are missing or unusable, or too many rows are.
+    """
+    read = _TASKS[ingest.STAGE.name](context, dataset.ingest_jobs(context.storage, settings, find_sources(settings)))
+    check_rejected(context.storage, read.parts, settings.max_rejected, settings.name)
+    return _TASKS[documents.STAGE.name](context, dataset.documents_jobs(read))

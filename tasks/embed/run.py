@@ -13,9 +13,8 @@ from tasks.embed.reuse import Hashes, Ints, Vectors, as_bytes, plan_reuse
 from tasks.embed.segments import Pinned, Segment, put_marker, space_of
 from tasks.embed.stage import EMBED_DOCUMENTS, EMBED_QUERIES
 from tasks.errors import StorageError
-from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.materialise import spec_here
+from tasks.models.remote import open_embedder
 from tasks.runner.stage import Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
@@ -50,7 +49,7 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
     found, todo = plan.todo[places], np.delete(plan.todo, places)
     work.report(len(hashes) - len(todo))
     known = earlier.facts or facts(work.storage, pinned)
-    embedder = Embedder(spec_here(work.storage, spec)) if len(todo) or known is None else None
+    embedder = open_embedder(work.storage, spec) if len(todo) or known is None else None
     dim, similarity = (embedder.dim, embedder.similarity) if embedder else known or (0, "")
     old = np.flatnonzero(plan.old >= 0)
     out.count(model_calls=len(todo), cache_hits=len(old) + len(found), moved=len(found), tokens=0, truncated=0)

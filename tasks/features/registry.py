@@ -18,6 +18,7 @@ from tasks.features import (
     context,
     duplicates,
     evidence,
+    judged,
     positive_score,
     rank_weights,
     signatures,
@@ -70,6 +71,7 @@ FEATURES: dict[str, Feature] = {
         ),
         Feature("size", size.SizeSettings, (size.STAGE,), size.build),
         Feature("evidence", evidence.EvidenceSettings, (stars.MEANS, stars.STARS, evidence.STAGE), evidence.build),
+        Feature("judged", judged.JudgedSettings, (judged.STAGE,), judged.build),
         Feature("rank-weights", rank_weights.RankWeightSettings, (rank_weights.FIT, rank_weights.STAGE), rank_weights.build),
     )
 }

@@ -11,6 +11,7 @@ from tasks.models.hardware import resolve_backend, resolve_device, resolve_dtype
 from tasks.models.location import locate, locate_adapter
 from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTraining
 from tasks.models.stored import is_reference, model_files, stored_part
+from tasks.remote.settings import RemoteSettings
 from tasks.store.keys import digest, file_checksum
 from tasks.store.manifest import Part
 from tasks.store.storage import Storage
@@ -63,11 +64,12 @@ class ModelSpec(BaseModel):
     adapter_revision: str | None = None
     label: str | int | None = None
     causal: dict[str, str] | None = None
+    remote: RemoteSettings | None = None  # where it is served; ``weights`` holds its name and declared revision then
 
     @property
     def fingerprint(self) -> str:
         """32 hex digits: the same for equal content wherever it lies."""
-        found = self.model_dump(mode="json", exclude={"path", "revision", "trust_remote_code", "adapter", "adapter_revision"})
+        found = self.model_dump(mode="json", exclude={"path", "revision", "trust_remote_code", "adapter", "adapter_revision", "remote"})
         return digest({name: value for name, value in found.items() if name not in _LATER or value is not None})
 
 
@@ -120,6 +122,11 @@ def weights_of(
     return base if adapter is None else digest([base, folder_digest(locate_adapter(adapter, adapter_revision))])
 
 
+def remote_weights(name: str, remote: RemoteSettings) -> str:
+    """What stands for the weights of a model behind an endpoint: its name there and its declared revision."""
+    return digest("remote", name, remote.revision)
+
+
 def matters(name: Path) -> bool:
     """Whether a file of a model's folder, by its name there, is part of the model's identity."""
     folders = name.parts[:-1]
@@ -145,6 +152,8 @@ def teacher_spec(settings: TeacherSettings, folder: Path | None = None, storage:
         ModelError: there is no such model.
     """
     path = str(folder) if folder is not None else str(settings.path)
+    if settings.remote is not None and folder is None:
+        return _served(path, settings.remote, settings.prompt, settings.title_template)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     return ModelSpec(
@@ -180,7 +189,27 @@ def body_spec(settings: TeacherTraining, storage: Storage | None = None) -> Mode
     )
 
 
+def _served(path: str, remote: RemoteSettings, prompt: str, template: str, dim: int | None = None, similarity: str = "none") -> ModelSpec:
+    """A model behind an endpoint: what decides how it is run is decided there."""
+    return ModelSpec(
+        path=path,
+        weights=remote_weights(path, remote),
+        prompt=prompt,
+        title_template=template,
+        max_length=0,
+        dtype="remote",
+        device="remote",
+        batch_tokens=0,
+        truncate_dim=dim,
+        similarity=similarity,
+        backend="remote",
+        remote=remote,
+    )
+
+
 def _embedder(settings: ModelSettings, prompt: str, template: str, storage: Storage | None) -> ModelSpec:
+    if settings.remote is not None:
+        return _served(settings.path, settings.remote, prompt, template, settings.truncate_dim, settings.similarity)
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
     return ModelSpec(

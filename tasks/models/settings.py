@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasks.remote.settings import RemoteSettings
 from tasks.settings import Settings
 from tasks.templates import Template
 
@@ -35,6 +36,11 @@ class _Loaded(Settings):
         ge=16,
         le=4_194_304,
         description="Tokens a batch; empty: 1,024 on a CPU, 16,384 on a GPU. Part of the model's identity, since it decides the last bits.",
+    )
+    remote: RemoteSettings | None = Field(
+        None,
+        description="An endpoint that serves it: `path` is the model's name there; what is about loading (max_length, dtype, device, "
+        "backend, batch_tokens) does not count.",
     )
 
 
@@ -161,6 +167,8 @@ class TeacherSettings(_Loaded):
             raise ValueError("label, causal and adapter are for a teacher that is there (path), not for one that is trained")
         if self.lazy and self.ensemble:
             raise ValueError("lazy asks one teacher; with an ensemble all candidates are scored")
+        if self.remote is not None and (self.path is None or self.remote.api != "tei"):
+            raise ValueError("a remote teacher has a path (its name), no train, and remote.api: tei (/rerank)")
         return self
 
     @property

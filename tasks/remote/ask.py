@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Generic
 
 from pydantic import BaseModel
 
 from tasks.errors import ModelError
 from tasks.remote.answers import Answer, answer_key, find, store_of
+from tasks.remote.batch import export_prompts
 from tasks.remote.budget import Budget, OutOfBudget, Spent
 from tasks.remote.client import Client, Message, Rejected, Reply
 from tasks.remote.forms import SHOWN, Form, bare, correction, form_schema, most_tokens, parse, prompt_bytes
@@ -89,6 +91,7 @@ def ask(
     budget: Budget | None = None,
     report: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
+    export: Path | None = None,
 ) -> Asked[Form]:
     """Answers to all questions, as far as the budget and the endpoint allow. Equal questions are asked once.
 
@@ -103,8 +106,10 @@ def ask(
         budget: what may be spent; none: no limit.
         report: is told how many questions more are done.
         say: is told why nothing goes on.
+        export: a file that the questions without an answer are written to instead of being asked.
 
     Raises:
+        Exported: there were such questions, and they are in that file.
         UsageError: the key is not in the environment.
         ModelError: the endpoint refuses the key, the model or the address.
     """
@@ -117,6 +122,8 @@ def ask(
         cached = len(found)
         report(sum(key in found for key in keys))
         todo = {key: question for key, question in zip(keys, questions, strict=True) if key not in found}
+        if todo and export is not None:
+            export_prompts(storage, store, settings, {key: (one.messages, one.prompt) for key, one in todo.items()}, form, export)
         begun = {key: answer for key, answer in kept.items() if key not in found}
         run = _Run(storage, store, settings, form, budget, report, begun) if todo else None
         new = run.all(todo) if run is not None else {}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ModelError
+from tasks.remote.body import request_body
 from tasks.remote.pace import Transient
 from tasks.remote.settings import ChatSettings, EndpointSettings
 
@@ -73,14 +74,7 @@ class Client:
             Rejected: this request will never be taken.
             ModelError: no request will be (wrong key, unknown model or address).
         """
-        given: dict[str, Any] = {"model": settings.model, "messages": list(messages), "max_tokens": settings.max_tokens}
-        given |= {} if settings.temperature is None else {"temperature": settings.temperature}
-        given |= {} if settings.seed is None else {"seed": settings.seed}
-        if settings.json_mode == "schema":
-            wanted = {"name": str(schema.get("title", "answer")), "schema": schema, "strict": True}
-            given["response_format"] = {"type": "json_schema", "json_schema": wanted}
-        elif settings.json_mode == "object":
-            given["response_format"] = {"type": "json_object"}
+        given = request_body(settings, messages, schema)
         if settings.stream:
             return self._try(lambda: self._streamed(given))
         return self._try(lambda: _reply(self._client.chat.completions.create(**given)))

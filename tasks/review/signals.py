@@ -11,6 +11,7 @@ from tasks.sql import run
 
 #: the kinds; two of one kind are no two signals
 TEACHER, EVIDENCE, REVIEW, SECOND = "teacher", "label_evidence", "review", "second_teacher"
+JUDGE = "judge"  #: alone behind pairs that a judge relabelled
 COLUMNS = (
     "query_id",
     "doc_id",

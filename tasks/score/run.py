@@ -8,9 +8,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tasks.folds import Fold
-from tasks.models.cross_encoder import CrossEncoder, Scores
+from tasks.models.cross_encoder import Scores
 from tasks.models.fingerprint import ModelSpec
-from tasks.models.materialise import materialise, spec_here
+from tasks.models.materialise import materialise
+from tasks.models.remote import open_cross_encoder
 from tasks.runner.stage import Work
 from tasks.schema import PAIRS
 from tasks.score.pair_store import first_of_each, lookup, put_marker
@@ -77,4 +78,4 @@ def _score(work: Work, table: pa.Table) -> Scores:
     texts = take_texts(work.storage, work.job.inputs["documents"], addresses[0], addresses[1], ["title", "text"])
     queries = work.table("queries", "queries.parquet", ["text"])["text"].take(table["query_row"].combine_chunks())
     pairs = list(zip(queries.to_pylist(), document_inputs(spec.title_template, texts), strict=True))
-    return CrossEncoder(spec_here(work.storage, spec)).score(pairs, work.report)
+    return open_cross_encoder(work.storage, spec).score(pairs, work.report)

@@ -12,7 +12,8 @@ from tasks.schema import DECISIONS, ROWS
 from tasks.select.base import Base, Bools, Ints, encode
 from tasks.select.decide import Decided, Drawn
 from tasks.select.randomness import id_hashes, uniform
-from tasks.select.recipe import RowOrder
+from tasks.select.recipe import Recipe, RowOrder
+from tasks.select.rules.judged import JudgedRelevant
 
 KINDS = ("positive", "pseudo_positive", "negative", "unscored", "rejected", "not_drawn")
 _POSITIVE, _PSEUDO, _NEGATIVE, _UNSCORED, _REJECTED, _NOT_DRAWN = range(len(KINDS))
@@ -41,7 +42,19 @@ def kinds(decided: Decided, drawn: Drawn) -> Ints:
     return kind
 
 
-def decisions_table(decided: Decided, drawn: Drawn, capped: Bools, selection: str) -> pa.Table:
+def dropped_pairs(decided: Decided, recipe: Recipe) -> Bools:
+    """(rows of the table,) the positives of queries that get no training row, since a judge calls one of their candidates relevant."""
+    base = decided.base
+    marks: Bools = np.zeros(base.table.num_rows, np.bool_)
+    names = {rule.name for rule in recipe.rules if isinstance(rule, JudgedRelevant) and rule.drop_pair}
+    if names:
+        judged = decided.reasons.where(lambda listed: bool(names & set(listed)))
+        inside = np.isin(base.group, base.group[judged]) & (base.positive | decided.pseudo)
+        marks[base.row[inside]] = True
+    return marks
+
+
+def decisions_table(decided: Decided, drawn: Drawn, capped: Bools, selection: str, dropped: Bools) -> pa.Table:
     """:data:`tasks.schema.DECISIONS` of one stage, sorted by query_id, positive_id, doc_id.
 
     Args:
@@ -49,11 +62,12 @@ def decisions_table(decided: Decided, drawn: Drawn, capped: Bools, selection: st
         drawn: what the stage took.
         capped: (rows of the table,) positives that get no training row.
         selection: the selection's id.
+        dropped: those of ``capped`` that a judge is the reason for.
     """
     base, reasons = decided.base, decided.reasons
     kind = kinds(decided, drawn)
-    cap = capped[base.row] & (kind <= _PSEUDO)
-    reasons = reasons.add(cap, "positive_cap").add(drawn.passed & (kind == _NOT_DRAWN), "diversity")
+    cap, judged = capped[base.row] & (kind <= _PSEUDO), dropped[base.row] & (kind <= _PSEUDO)
+    reasons = reasons.add(cap & ~judged, "positive_cap").add(judged, "judged_pair").add(drawn.passed & (kind == _NOT_DRAWN), "diversity")
     size, negative = len(kind), kind == _NEGATIVE
     columns = {
         "selection_id": _constant(selection, size),
@@ -62,7 +76,7 @@ def decisions_table(decided: Decided, drawn: Drawn, capped: Bools, selection: st
         "doc_id": _take(base, "doc_id", base.row),
         "positive_id": _take(base, "doc_id", base.anchor),
         "decision": _named(KINDS, kind),
-        "reason": _reason(kind, cap, reasons.lists, reasons.code),
+        "reason": _reason(kind, cap, judged, reasons.lists, reasons.code),
         "reasons": reasons.table(),
         "survivor_rank": pa.array(decided.survivor_rank, pa.int32(), mask=decided.survivor_rank == 0),
         "draw": _named(tuple(draw.name for draw in drawn.draws), drawn.draw),
@@ -146,13 +160,14 @@ def rows_table(decided: Decided, drawn: Drawn, rows: Anchors, selection: str) ->
     return pa.table(columns).select(ROWS.names).cast(ROWS)
 
 
-def _reason(kind: Ints, cap: Bools, lists: tuple[tuple[str, ...], ...], code: Ints) -> pa.Array:
+def _reason(kind: Ints, cap: Bools, judged: Bools, lists: tuple[tuple[str, ...], ...], code: Ints) -> pa.Array:
     """The first reason of what is rejected or passed over; else a word for what happened."""
-    words = ("labelled_positive", "pseudo_positive", "drawn", "quota_full", "positive_cap")
+    words = ("labelled_positive", "pseudo_positive", "drawn", "quota_full", "positive_cap", "judged_pair")
     number = np.array([len(words) + place if listed else 3 for place, listed in enumerate(lists)], np.int64)[code]
     for word, which in enumerate((kind == _POSITIVE, kind == _PSEUDO, kind == _NEGATIVE)):
         number[which] = word
     number[cap] = 4
+    number[judged] = 5
     return _named((*words, *(listed[0] if listed else "" for listed in lists)), number)
 
 

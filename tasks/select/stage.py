@@ -15,7 +15,7 @@ from tasks.select.check import check
 from tasks.select.decide import decide
 from tasks.select.diversity import vectors_of
 from tasks.select.inputs import Features, check_whole, feature_parts, read_candidates, vector_parts
-from tasks.select.layout import anchors, decisions_table, rows_table
+from tasks.select.layout import anchors, decisions_table, dropped_pairs, rows_table
 from tasks.select.recipe import Recipe
 from tasks.store.keys import digest
 from tasks.store.manifest import Part
@@ -147,10 +147,11 @@ def select_checked(
     """:func:`select` of a recipe that fits the table."""
     table = prepare(scored, recipe, seed)
     decided = decide(table, recipe, sources, among(table, banned), vectors_of(table, vectors))
-    without = among(table, capped)
+    given_up = dropped_pairs(decided, recipe)
+    without = among(table, capped) | given_up
     rows = anchors(decided, without, recipe.row_order, seed)
     return (
-        pa.concat_tables([decisions_table(decided, drawn, without, selection) for drawn in decided.stages]),
+        pa.concat_tables([decisions_table(decided, drawn, without, selection, given_up) for drawn in decided.stages]),
         pa.concat_tables([rows_table(decided, drawn, rows, selection) for drawn in decided.stages]),
     )
 

@@ -14,6 +14,7 @@ SUSPECT_REASONS = (
     "absolute_margin",
     "answer_match",
     "duplicate",
+    "judged_relevant",
     "labelled",
     "likely_relevant",
     "max_score",

@@ -82,10 +82,10 @@ def test_every_stage_resolves_to_a_function_of_its_folder():
         "bm25-statistics", "retrieve-bm25", "given-candidates", "given-document-vectors", "given-query-vectors",
         "capped-queries", "chunks", "ensemble", "visible-positives", "mixture",
         "candidates", "train-teacher", "train-retriever", "evaluate", "score", "scored", "select", "hub-limits", "shards", "gate",
-        "asking", "calibrate", "probe", "measure",
+        "written-documents", "candidates-written", "asking", "calibrate", "probe", "measure",
         "sampled", "signatures", "feature-containment", "feature-positive-score", "feature-clusters-documents", "feature-clusters-queries",
         "feature-clusters", "feature-answers", "feature-context", "feature-duplicates-clusters", "feature-duplicates", "feature-size",
-        "feature-rank-weights-fit", "feature-rank-weights", "label-means", "label-stars", "feature-evidence",
+        "feature-judged", "feature-rank-weights-fit", "feature-rank-weights", "label-means", "label-stars", "feature-evidence",
         "staleness", "staleness-summary", "evaluate-teacher",
     }  # fmt: skip
     for stage in known.values():

@@ -6,6 +6,7 @@ from tasks.select.rules.copies import Duplicate, NearDuplicate, NearDuplicateCos
 from tasks.select.rules.evidence import LikelyRelevant
 from tasks.select.rules.free import Where
 from tasks.select.rules.groups import OtherCluster, SameGroup
+from tasks.select.rules.judged import JudgedRelevant
 from tasks.select.rules.lists import BelowMean, Quantile
 from tasks.select.rules.ranks import RankRange, RankSkip
 from tasks.select.rules.registry import RULES
@@ -171,7 +172,14 @@ def test_labels_and_teacher_speak_together():
     assert (found["d1"], found["d2"], found["d3"], found["d5"]) == ([], ["likely_relevant"], [], ["no_evidence"])
 
 
+def test_what_a_judge_calls_relevant_is_dropped():
+    rows = ranked(SCORES, positives=("d1",), judge_relevance=[None, 0.5, 0.49, None, 1.0])
+    assert dropped(JudgedRelevant(on_null="keep"), rows) == {"d2", "d5"}
+    found = reasons(JudgedRelevant(threshold=0.6, on_null="reject"), rows)
+    assert (found["d2"], found["d4"], found["d5"]) == ([], ["unjudged"], ["judged_relevant"])
+
+
 def test_every_rule_of_the_registry_is_tested():
     tested = {type(rule) for rule, _ in CASES} | {Duplicate, NearDuplicate, NearDuplicateCosine}
-    tested |= {AnswerMatch, TokenLimit, Language, OtherCluster, SameGroup, LikelyRelevant}
+    tested |= {AnswerMatch, TokenLimit, Language, OtherCluster, SameGroup, LikelyRelevant, JudgedRelevant}
     assert tested == set(RULES)

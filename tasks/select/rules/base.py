@@ -69,6 +69,7 @@ _ABSENT = {
     "query_language": "no_language",
     "rance_weight": "no_rank_weight",
     "label_evidence": "no_evidence",
+    "judge_relevance": "unjudged",
 }
 
 

@@ -12,6 +12,7 @@ from tasks.select.rules.copies import Duplicate, NearDuplicate, NearDuplicateCos
 from tasks.select.rules.evidence import LikelyRelevant
 from tasks.select.rules.free import Where
 from tasks.select.rules.groups import OtherCluster, SameGroup
+from tasks.select.rules.judged import JudgedRelevant
 from tasks.select.rules.lists import BelowMean, Quantile
 from tasks.select.rules.ranks import RankRange, RankSkip
 from tasks.select.rules.scores import AbsoluteMargin, MaxScore, MiddleBand, MinScore, RelativeMargin, TeacherCeiling, Window
@@ -25,6 +26,7 @@ AnyRule = Annotated[
     | TeacherCeiling
     | MiddleBand
     | LikelyRelevant
+    | JudgedRelevant
     | AbsoluteMargin
     | RelativeMargin
     | Window

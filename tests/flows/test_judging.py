@@ -1,0 +1,212 @@
+"""RLHN over a small round, with judges on loopback that know the truth."""
+
+import io
+import json
+import re
+from zlib import crc32
+
+import pytest
+from rich.console import Console
+
+from flows.cache_only import Quiet
+from flows.judge_round import judge_round, keep_judging
+from flows.judgement import print_judged
+from flows.judging import judge_recipe
+from flows.labels import further_labels
+from flows.mine import mine_round
+from flows.query import answer
+from flows.selection import decide
+from flows.settings import MineSettings
+from flows.stored import find_round, stored_settings, stored_stage, stored_table
+from tasks.audit.build import latest_audit
+from tasks.errors import UsageError
+from tasks.judge.settings import JudgeSettings
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
+from tasks.schema import PROMOTED
+from tasks.select.recipe import Facts
+from tasks.select.registry import compose_recipe
+from tasks.store.storage import open_storage
+from tasks.store.tables import read_parts
+from tests.e2e.conftest import write_collection
+from tests.remote.server import Behaviour, Endpoint, serving
+
+MODEL = {"path": "packaged", "max_length": 32, "dtype": "float32", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    root = tmp_path_factory.mktemp("judging")
+    folder = write_collection(root / "beir", positives_each=1)
+    (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "labelled.tsv")
+    dataset = {"name": "toy", "format": "beir", "path": str(folder), "split": "labelled", "query_partitions": 1, "document_partitions": 1}
+    given = {"root": str(root / "mining"), "dataset": dataset, "model": MODEL, "recipe": "top", "num_negatives": 4, "planted": 0}
+    context = Context(open_storage(given["root"]), lambda: InlineExecutor(2), Quiet())
+    mine_round(MineSettings.model_validate({**given, "retrieve": {"dense": {"top_k": 20}}, "truncate": True}), context)
+    return context
+
+
+def asked(messages):
+    """Query number and document number of a judge's prompt."""
+    text = messages[1]["content"]
+    subject = re.search(r"how is the (.+) of a (.+) found", text)
+    document = re.search(r"The (.+) of the (.+) was", text.rsplit("The document to judge:", 1)[1])
+    return subject.groups() == document.groups()
+
+
+def judge(wrong=lambda messages: False):
+    def script(messages, times):
+        relevant = asked(messages) != wrong(messages)
+        return Behaviour(json.dumps({"relevant": relevant, "confidence": 0.9, "reason": "because"}))
+
+    return script
+
+
+@pytest.fixture
+def models():
+    def timid(messages):  # the cheap judge flags too much: every other document
+        return len(messages[1]["content"]) % 2 == 0 and not asked(messages)
+
+    with serving(Endpoint(judge(timid))) as cheap, serving(Endpoint(judge())) as strong:
+        yield cheap, strong
+
+
+def settings(models, name, **more):
+    given = {role: {"url": one.url, "model": f"{role}-{name}", "key_from": "", "backoff": 0.01}
+             for role, one in zip(("cheap", "strong"), models, strict=True)}  # fmt: skip
+    return JudgeSettings.model_validate({**given, **more})
+
+
+@pytest.fixture(scope="module")
+def table(context):
+    return stored_table(context.storage, find_round(context.storage, "toy"))
+
+
+TOP = compose_recipe("top", Facts(4, 1))
+
+
+def rows_of(context, manifest):
+    rows = read_parts(context.storage, manifest.parts, "rows.parquet").to_pylist()
+    return [row for row in rows if row["slot"] > 0], [row for row in rows if row["slot"] == 0]
+
+
+def judged(context, table, chosen):
+    """A judging, and the negatives and positives of the rows that the recipe then selects."""
+    found = judge_recipe(context, table, TOP, chosen, 0)
+    return found, *rows_of(context, decide(context, table, found.recipe, 0).decisions)
+
+
+@pytest.fixture(scope="module")
+def before(context, table):
+    return rows_of(context, decide(context, table, TOP, 0).decisions)[0]
+
+
+def leaks(rows):
+    return sum(row["query_id"][1:] == row["doc_id"][1:].split("-")[0] for row in rows)
+
+
+def test_judged_negatives_are_replaced_until_none_is_relevant(context, table, models, before):
+    assert leaks(before) > 48  # one positive of three is labelled, the others are hidden
+    found, after, anchors = judged(context, table, settings(models, "a"))
+    assert (leaks(after), len(after), len(anchors)) == (0, len(before), 48)
+    told = found.record("toy", 1, "s")
+    assert (told.waves > 1, told.unjudged) == (True, 0)
+    assert told.relevant == leaks(before)
+    cheap, strong = models
+    assert (cheap.calls, strong.calls) == (told.pairs, told.flagged)
+    assert told.relevant < told.flagged < told.pairs
+    assert {(one.first, one.second): one.pairs for one in told.agreement} == {("cheap", "strong"): told.flagged}
+
+
+def test_a_judge_that_errs_now_and_then_leaves_little(context, table, models, before):
+    models[0].chat = models[1].chat = judge(lambda messages: crc32(messages[1]["content"].encode()) % 10 == 0)
+    _, after, _ = judged(context, table, settings(models, "noisy"))
+    assert leaks(after) < leaks(before) / 3
+
+
+def test_a_pair_can_be_dropped_as_a_whole(context, table, models, before):
+    bad = {row["query_id"] for row in before if leaks([row])}
+    found, after, anchors = judged(context, table, settings(models, "a", action="drop_pair"))
+    assert {row["query_id"] for row in anchors} == {f"q{n}" for n in range(48)} - bad
+    assert leaks(after) == 0
+    decisions = read_parts(context.storage, decide(context, table, found.recipe, 0).decisions.parts, "decisions.parquet").to_pylist()
+    assert {row["query_id"] for row in decisions if row["reason"] == "judged_pair"} == bad
+
+
+def test_relabelled_pairs_are_positives_and_labels_of_the_next_round(context, table, models):
+    chosen = settings(models, "a", action="relabel", labels=True)
+    record = find_round(context.storage, "toy")
+    found = judge_round(context, record, "top", chosen)
+    after, anchors = rows_of(context, stored_stage(context.storage, found.selected.record.select))
+    assert (leaks(anchors), leaks(after)) == (len(anchors), 0)
+    assert len(anchors) == 48 + found.judged.relabelled > 90
+    assert found.promoted == found.judged.relabelled
+    (source,) = further_labels(context.storage, stored_settings(record).dataset)
+    assert source.provenance == PROMOTED
+    again = keep_judging(context.storage, table, record, found.selected, judge_recipe(context, table, TOP, chosen, 0))
+    assert again[1] == 0
+    console = Console(file=io.StringIO(), width=200)
+    print_judged(console, found)
+    snapshot = latest_audit(context.storage)
+    answer(
+        console, snapshot, "SELECT purpose, refused, seconds_median > 0 AS timed FROM asks WHERE model LIKE '%-a'", "csv", None, [], 30.0
+    )
+    query = f"SELECT count(*) AS pairs, sum((relevance >= 0.5)::INT) FROM judgements WHERE selection_id = '{found.judged.selection_id}'"
+    answer(console, snapshot, query, "table", None, [], 30.0)
+    answer(console, snapshot, "SELECT pairs, share FROM judge_agreement WHERE first = 'cheap'", "table", None, [], 30.0)
+
+
+def test_a_budget_ends_it_cleanly_and_the_same_command_goes_on(context, table, models):
+    chosen = settings(models, "d", budget={"calls": 120})
+    first, _, _ = judged(context, table, chosen)
+    assert first.stopped == "the budget of calls is used up"
+    assert models[0].calls + models[1].calls == 120
+    assert first.unjudged > 0
+    for _ in range(9):
+        last, after, _ = judged(context, table, chosen)
+        if not last.stopped:
+            break
+    assert (last.unjudged, leaks(after)) == (0, 0)
+    bodies = [json.dumps(body) for one in models for body in one.bodies("completions")]
+    assert len(bodies) == len(set(bodies))  # nothing was asked twice
+
+
+def test_what_no_judge_answers_for_stays_or_is_rejected(context, table, models, before):
+    models[0].chat = models[1].chat = lambda messages, times: Behaviour("", refusal="no")
+    kept, after, _ = judged(context, table, settings(models, "e"))
+    assert (kept.relevant(), kept.unjudged, len(after)) == (0, kept.table.num_rows, len(before))
+    assert any("refused, malformed or failed): they stay" in note for note in kept.notes)
+    assert judged(context, table, settings(models, "e", unjudged="reject"))[1] == []
+
+
+def test_a_prompt_of_the_users_own_is_sent(context, table, models, tmp_path):
+    path = tmp_path / "mine-1.txt"
+    path.write_text("[system]\n{{instruction}}\n[user]\nhow is: {{query}}\nThe document to judge:{{document}}")
+    chosen = settings(models, "f", prompt=str(path), instruction="a strict judge", budget={"calls": 2})
+    judge_recipe(context, table, TOP, chosen, 0)
+    assert models[0].bodies("completions")[0]["messages"][0] == {"role": "system", "content": "a strict judge"}
+
+
+def test_what_cannot_be_judged_is_refused_before_anything_is_asked(context, table, models):
+    own = compose_recipe({"name": "own", "draws": [{}], "pseudo_positives": {"score": "dense_score"}}, Facts(4, 1))
+    with pytest.raises(UsageError, match="pseudo-positives of its own"):
+        judge_recipe(context, table, own, settings(models, "h", action="relabel"), 0)
+    with pytest.raises(UsageError, match="has no prices"):
+        judge_recipe(context, table, TOP, settings(models, "h", budget={"money": 1}), 0)
+    with pytest.raises(ValueError, match="give a judge"):
+        JudgeSettings()
+    assert models[0].calls == 0
+
+
+def test_a_round_can_be_judged_while_it_is_mined(context, models):
+    record = find_round(context.storage, "toy")
+    stored = stored_settings(record)
+    dataset = stored.dataset.model_copy(update={"promoted": False})  # what the test above relabelled makes the next round another one
+    given = stored.model_copy(update={"judge": settings(models, "a"), "root": context.storage.root, "dataset": dataset})
+    result = mine_round(given, context)
+    assert result.selections[0].recipe == "top-judged"
+    published = find_round(context.storage, "toy")
+    assert published.candidate_set_id == record.candidate_set_id
+    after, _ = rows_of(context, stored_stage(context.storage, published.selection(result.selection_id).select))
+    assert leaks(after) == 0
+    assert any("judged negatives relevant" in note for note in result.notes)

@@ -1,0 +1,56 @@
+"""Synthetic queries for a corpus that has none."""
+
+import gzip
+import json
+import re
+
+import pytest
+
+from flows.cache_only import Quiet
+from flows.query_writing import write_queries
+from flows.settings import MineSettings
+from tasks.corpus.dataset import ingest_dataset
+from tasks.errors import UsageError
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
+from tasks.store.storage import open_storage
+from tasks.write.queries import QueryWriteSettings
+from tests.remote.server import Behaviour, Endpoint, serving
+
+WORDS = ["apples", "rivers", "engines", "violins", "planets", "glaciers"]
+
+
+def writer(messages, times):
+    word = re.search(r"all about (\w+)", messages[1]["content"]).group(1)
+    away = WORDS[(WORDS.index(word) + 1) % len(WORDS)]
+    return Behaviour(json.dumps({"queries": [f"what is known of {word}?", f"What is known of  {word}?", f"tell me of {away}", " "]}))
+
+
+def test_queries_are_kept_where_retrieval_leads_back(tmp_path):
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"_id": f"d{n}", "text": f"A page all about {word}."}) + "\n" for n, word in enumerate(WORDS)))
+    (tmp_path / "queries.jsonl").write_text("")
+    dataset = {"name": "bare", "format": "jsonl", "corpus": [str(corpus)], "queries": [str(tmp_path / "queries.jsonl")]}
+    model = {"path": "packaged", "max_length": 32, "dtype": "float32", "device": "cpu"}
+    mined = MineSettings.model_validate({"root": str(tmp_path / "mining"), "dataset": dataset, "model": model})
+    context = Context(open_storage(mined.root), lambda: InlineExecutor(2), Quiet())
+    with serving(Endpoint(writer)) as endpoint:
+        chosen = QueryWriteSettings(model={"url": endpoint.url, "model": "writer", "key_from": ""}, per_document=4)
+        found = write_queries(context, mined, chosen, tmp_path / "out")
+        assert (found.documents, found.answered, found.queries) == (6, 6, {"kept": 6, "same_query": 6, "empty": 6, "not_retrieved": 6})
+        fewer = write_queries(context, mined, chosen.model_copy(update={"documents": 2}), tmp_path / "fewer")
+        assert (fewer.documents, fewer.queries["kept"], endpoint.calls) == (2, 2, 6)
+        with pytest.raises(UsageError, match="not empty"):
+            write_queries(context, mined, chosen, tmp_path / "out")
+    queries = [json.loads(line) for line in (tmp_path / "out" / "queries.jsonl").read_text().splitlines()]
+    assert all(one["_id"].startswith("synthetic:") and one["metadata"] == {"synthetic": True} for one in queries)
+    with gzip.open(tmp_path / "out" / "corpus.jsonl.gz", "rt") as file:
+        texts = {row["_id"]: row["text"] for row in map(json.loads, file)}
+    labels = [line.split("\t") for line in (tmp_path / "out" / "qrels" / "synthetic.tsv").read_text().splitlines()[1:]]
+    by_id = {one["_id"]: one["text"] for one in queries}
+    assert all(by_id[query].split()[-1].strip("?") in texts[document] for query, document, _ in labels)
+    aside = [json.loads(line) for line in (tmp_path / "out" / "aside.jsonl").read_text().splitlines()]
+    assert min(one["rank"] for one in aside if one["status"] == "not_retrieved") > 1
+    read = {"name": "made", "format": "beir", "path": str(tmp_path / "out"), "split": "synthetic"}
+    settings = MineSettings.model_validate({"root": mined.root, "dataset": read}).dataset
+    assert ingest_dataset(context, settings, 0).counts["positives"] == 6  # it is a dataset like any other

@@ -1,0 +1,55 @@
+import json
+
+import pytest
+
+from tasks.remote.ask import ask, known
+from tasks.remote.batch import Exported, import_answers
+from tests.remote.server import Endpoint, serving
+from tests.remote.test_ask import GOOD, Verdict, questions, settings, storage, well
+
+assert storage  # a fixture
+
+
+class Nowhere:
+    url = "http://127.0.0.1:9"
+
+
+def completion(content, finish="stop", refusal=None):
+    message = {"role": "assistant", "content": content, "refusal": refusal}
+    return {"model": "m", "choices": [{"message": message, "finish_reason": finish}], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}
+
+
+def test_prompts_go_out_and_answers_come_in_by_file(storage, tmp_path):
+    chosen = settings(Nowhere, price_in=1.0, price_out=1.0)
+    prompts, output = tmp_path / "p.jsonl", tmp_path / "out.jsonl"
+    with pytest.raises(Exported) as exported:
+        ask(storage, chosen, questions(8), Verdict, export=prompts)
+    lines = [json.loads(line) for line in prompts.read_text().splitlines()]
+    assert exported.value.prompts == len(lines) == 8
+    assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
+    assert lines[0]["body"]["model"] == "scripted"
+    assert lines[0]["body"]["response_format"]["json_schema"]["name"] == "Verdict"
+    bodies = [completion(GOOD), completion("nonsense"), completion("", refusal="no"), completion(GOOD, "length")]
+    rows = [{"custom_id": line["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
+            for line, body in zip(lines, bodies, strict=False)]  # fmt: skip
+    rows.append({"custom_id": lines[4]["custom_id"], "response": {"status_code": 500, "body": {}}, "error": None})
+    rows.append({"custom_id": lines[5]["custom_id"], "response": None, "error": {"code": "expired"}})
+    rows.append({"custom_id": "f" * 32, "response": {"status_code": 200, "body": completion(GOOD)}})
+    rows.append({"custom_id": lines[6]["custom_id"], "response": {"status_code": 200, "body": {"choices": []}}})
+    output.write_text("\n".join(map(json.dumps, rows)) + "\nnot json\n")
+    taken = import_answers(storage, [output], {"Verdict": Verdict})
+    assert (taken.answers, taken.known, taken.left) == (4, 0, 2)
+    assert dict(taken.by_status) == {"ok": 1, "malformed": 2, "refused": 1}
+    assert [line.split(": ")[0] for line in taken.aside] == [f"{output}:{number}" for number in (7, 8, 9)]
+    found = known(storage, chosen, questions(8), Verdict)
+    assert [answer.status if answer else None for answer in found.answers] == ["ok", None, "refused", *[None] * 5]
+    assert found.answers[0].money == 13e-6
+    assert import_answers(storage, [output], {"Verdict": Verdict}).known == 2
+    with pytest.raises(Exported) as left:
+        ask(storage, chosen, questions(8), Verdict, export=prompts)
+    assert left.value.prompts == 6
+    with serving(Endpoint(well)) as endpoint:  # what is left, and malformed ones with their reason, can be asked as well
+        done = ask(storage, settings(endpoint, price_in=1.0, price_out=1.0), questions(8), Verdict, export=None)
+        assert (done.open, endpoint.calls) == (0, 6)
+        assert sorted(len(body["messages"]) for body in endpoint.bodies("completions")) == [1, 1, 1, 1, 3, 3]
+    assert ask(storage, chosen, questions(8), Verdict, export=prompts).open == 0  # nothing is left to export
