@@ -33,6 +33,14 @@ from tasks.truth.task import calibrate
 
 
 @dataclass(frozen=True)
+class Read:
+    """Documents and queries alone, of a dataset that was ingested before."""
+
+    documents: tuple[Part, ...]
+    queries: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
 class Candidates:
     """What the teacher and the scored table start from.
 
@@ -49,7 +57,7 @@ class Candidates:
 
     sources: Sequence[str]
     teacher_depth: int
-    dataset: Dataset
+    dataset: Dataset | Read
     merged: StageManifest
     document_vectors: StageManifest
     query_vectors: StageManifest
@@ -140,8 +148,7 @@ def extended_scores(
         trained: parts of ``train-teacher``; none: the teacher was given, or there is none.
         calibration: part of ``calibrate``, or none.
     """
-    nothing: dict[str, Any] = {"version": "", "stages": (), "counts": {}, "grades": {}, "max_positives": 0, "rejected": 0}
-    dataset = Dataset(name=settings.dataset.name, documents=tuple(documents), queries=tuple(queries), **nothing)
+    dataset = Read(tuple(documents), tuple(queries))
     given = Candidates(sources, depth, dataset, merged, merged, merged)  # vectors are read where features are made, which is not here
     pairs: Sequence[Part] = ()
     if settings.teacher is not None:

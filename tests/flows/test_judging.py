@@ -7,8 +7,10 @@ from zlib import crc32
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from flows.cache_only import Quiet
+from flows.cli import app
 from flows.judge_round import judge_round, keep_judging
 from flows.judgement import print_judged
 from flows.judging import judge_recipe
@@ -210,3 +212,36 @@ def test_a_round_can_be_judged_while_it_is_mined(context, models):
     after, _ = rows_of(context, stored_stage(context.storage, published.selection(result.selection_id).select))
     assert leaks(after) == 0
     assert any("judged negatives relevant" in note for note in result.notes)
+
+
+def test_prompts_and_answers_by_file_on_the_command_line(context, tmp_path):
+    settings = {role: {"url": "http://127.0.0.1:9/v1", "model": f"{role}-offline", "key_from": "NOT_SET"} for role in ("cheap", "strong")}
+    (tmp_path / "judge.yaml").write_text(json.dumps(settings))
+    (tmp_path / "ids.txt").write_text("q0\nq1\n")
+    prompts, output = tmp_path / "prompts.jsonl", tmp_path / "output.jsonl"
+    root = ["--root", context.storage.root]
+    command = ["judge", "toy/1", str(tmp_path / "judge.yaml"), "--recipe", "top", "--queries", str(tmp_path / "ids.txt"), *root]
+
+    def answer_batch():
+        rows = []
+        for line in map(json.loads, prompts.read_text().splitlines()):
+            content = judge()(line["body"]["messages"], 1).content
+            choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+            body = {"model": line["body"]["model"], "choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
+            rows.append(json.dumps({"custom_id": line["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}))
+        output.write_text("\n".join(rows))
+        return {json.loads(line)["body"]["model"] for line in prompts.read_text().splitlines()}
+
+    asked = []
+    for _ in range(12):
+        prompts.unlink(missing_ok=True)
+        done = CliRunner().invoke(app, [*command, "--export", str(prompts), "--json"])
+        assert done.exit_code == 0, done.output
+        if not prompts.exists():
+            break
+        asked.append(answer_batch())
+        taken = CliRunner().invoke(app, ["answers", str(output), "--json", *root])
+        assert json.loads(taken.output.splitlines()[-1])["by_status"].keys() == {"ok"}
+    assert asked[:2] == [{"cheap-offline"}, {"strong-offline"}]
+    found = json.loads(done.output.splitlines()[-1])
+    assert found["judged"]["pairs"] == 8 + found["judged"]["relevant"]

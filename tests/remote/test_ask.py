@@ -270,6 +270,15 @@ def test_two_at_once_ask_once(storage):
         assert (endpoint.calls, [result.open for result in results]) == (20, [0, 0])
 
 
+def test_gc_leaves_what_was_paid_for(storage):
+    from flows.keeping.gc import Limits, collect
+
+    with serving(Endpoint(well)) as endpoint:
+        ask(storage, settings(endpoint), questions(5), Verdict)
+    collect(storage, Limits(older_than=-10.0), apply=True)
+    assert known(storage, settings(endpoint), questions(5), Verdict).cached == 5
+
+
 def test_segments_are_merged_and_hold_the_same(storage):
     store = store_of("m", "")
     answers = [Answer(key=f"{place:032x}"[::-1], status="ok", content=str(place)) for place in range(MAX_SEGMENTS + 2)]
