@@ -154,10 +154,11 @@ def extended_scores(
     if settings.teacher is not None:
         asking = _Asking(context, settings, settings.teacher, given, list(trained) or [None], [])
         asking.answer()
+        asking.with_others()
         pairs = asking.pairs
     fitted = calibration[0] if calibration else None
     read = (given.sources, merged.parts, dataset.queries, dataset.documents, pairs, (), (), _activation(settings), fitted)
-    return scored(context, *read)
+    return scored(context, *read, (), settings.teacher is not None and bool(settings.teacher.ensemble))
 
 
 @dataclass
