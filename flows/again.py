@@ -75,6 +75,7 @@ def export_round(
     format_name: str,
     target: Path,
     changes: Mapping[str, Any] | None = None,
+    readme: bool = True,
 ) -> list[Path]:
     """Write one format of one selection into a folder of the user's.
 
@@ -85,6 +86,7 @@ def export_round(
         format_name: of :data:`tasks.shards.formats.registry.FORMATS`.
         target: a new or empty folder.
         changes: of :class:`tasks.shards.settings.ShardSettings`, from what the round was mined with.
+        readme: as :func:`tasks.shards.export.export` has it.
 
     Returns:
         The files, as :func:`tasks.shards.export.export` lays them out.
@@ -102,4 +104,4 @@ def export_round(
         table.documents,
         shard_settings(settings, recipe).model_copy(update=dict(changes or {})),
     )
-    return export(context.storage, manifest.parts, format_named(format_name), target)
+    return export(context.storage, manifest.parts, format_named(format_name), target, readme)

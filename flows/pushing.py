@@ -100,7 +100,7 @@ def write_folder(
     rows: dict[str, int] = {}
     configs: list[dict[str, Any]] = []
     for name in formats:
-        files = export_round(context, record, selection, name, folder / name)
+        files = export_round(context, record, selection, name, folder / name, readme=False)
         written += files
         configs += _configs(folder, name, files)
         rows[name] = _rows(files)

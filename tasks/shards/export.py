@@ -17,8 +17,19 @@ from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
+_HEAD = """---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: "*.{extension}"
+---
 
-def export(storage: Storage, parts: Sequence[Part], wanted: Format, target: Path) -> list[Path]:
+Training rows in Hardmine's format `{name}`. The head above keeps `load_dataset` of this folder to them, away from `sidecar/` and `lookup/`.
+"""
+
+
+def export(storage: Storage, parts: Sequence[Part], wanted: Format, target: Path, readme: bool = True) -> list[Path]:
     """Write the files of stage ``shards`` into a folder.
 
     Training files lie in it, their sidecars in ``sidecar/``, texts that ids stand for in ``lookup/``, one file a kind. Where a curriculum
@@ -30,9 +41,10 @@ def export(storage: Storage, parts: Sequence[Part], wanted: Format, target: Path
         parts: as the stage left them.
         wanted: their format.
         target: the folder.
+        readme: whether formats of rows get a README.md by which ``datasets.load_dataset`` of the folder reads them and nothing else.
 
     Returns:
-        The files: training files first, then lookups, then sidecars.
+        The files but for README.md: training files first, then lookups, then sidecars.
     """
     records = sorted((file for part in parts for file in part.files), key=lambda file: (_folder(file), file.path))
     written: list[Path] = []
@@ -40,6 +52,8 @@ def export(storage: Storage, parts: Sequence[Part], wanted: Format, target: Path
         place = target if folder == "data" else target / folder
         place.mkdir(parents=True, exist_ok=True)
         written += _write(storage, list(files), wanted, folder, place)
+    if readme and written and wanted.join is None:
+        (target / "README.md").write_text(_HEAD.format(extension=wanted.extension, name=wanted.name), encoding="utf-8")
     return sorted(written, key=lambda path: (_rank(path.relative_to(target)), path))
 
 

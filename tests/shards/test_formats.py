@@ -85,6 +85,16 @@ def test_exports_of_two_partitions(world, tmp_path, name):
         assert [row["docid"] for row in rows] == list("abcde")
 
 
+@pytest.mark.parametrize("name", ["triplet", "tevatron", "tevatron-ids", "ids"])
+def test_load_dataset_of_an_exported_folder_reads_its_rows_alone(world, tmp_path, name):
+    """Sidecars and lookups lie below it, and there may be more of them: without a head ``datasets`` would read those."""
+    from datasets import load_dataset
+
+    export(world.storage, world.write(name).parts, format_named(name), tmp_path / "out")
+    loaded = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.to_dict() == read(world, world.write(name))
+
+
 def test_stages_of_a_curriculum_are_folders_of_their_own(world, tmp_path):
     late = world.with_rows([(0, "a", "c")], stages=(("main", 0), ("late", 2)))
     written = export(world.storage, late.write("ids").parts, format_named("ids"), tmp_path)
