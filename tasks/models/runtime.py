@@ -203,7 +203,12 @@ def outputs(
             output, lengths = run_packed(model, inputs, tokenised, spec.batch_tokens, width, _TOKENISED_AT_ONCE, report)
             return output, lengths, sum(truncated)
     encoded = tokenised(inputs)
-    return run_batches(encoded, spec, forward, width, report), encoded.lengths, sum(truncated)
+    output = run_batches(encoded, spec, forward, width, report)
+    if spec.backend == "int8-static":
+        from tasks.models.on_cpu import check_job
+
+        check_job(model, inputs, output, spec)
+    return output, encoded.lengths, sum(truncated)
 
 
 def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int, report: Report) -> NDArray[np.float32]:

@@ -25,10 +25,11 @@ class _Loaded(Settings):
     max_length: int = Field(256, ge=8, le=131_072, description="Tokens that the model is given at most.")
     dtype: Dtype = Field("auto", description="auto: bfloat16 on a CPU or GPU that has it in hardware, else float32.")
     device: Device = Field("auto", description="auto: the GPU, where there is one that torch can use.")
-    backend: Literal["auto", "torch", "fused", "packed", "int8"] = Field(
+    backend: Literal["auto", "torch", "fused", "packed", "int8", "int8-static"] = Field(
         "auto",
         description="fused: packed linear layers with GELU and residual sums inside, for bfloat16 on a CPU; "
         "packed: batches without padding, for bfloat16 on a GPU; int8: 8-bit linear layers on a CPU, dtype float32; "
+        "int8-static: BERT-like models' linear layers in 8 bits with fixed scales, for bfloat16 on a CPU, where a sample shows them near; "
         "auto: fused or packed where that is possible.",
     )
     batch_tokens: int | None = Field(

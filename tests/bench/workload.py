@@ -27,13 +27,14 @@ PACKAGES = (
 MIN_WORDS, MAX_WORDS = 50, 250
 
 
-def write_docstrings(folder: Path, documents: int, queries: int) -> int:
+def write_docstrings(folder: Path, documents: int, queries: int, first: int = 0) -> int:
     """Write ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/test.tsv``: bodies of 50 to 250 words, and first paragraphs as queries.
 
     Args:
         folder: a new folder.
         documents: how many, chosen by hash; fewer, where the packages have no more.
         queries: how many of them have a query.
+        first: queries that are passed over: of one corpus, some are mined and others are what a teacher learns from.
 
     Returns:
         Words of all documents.
@@ -45,7 +46,7 @@ def write_docstrings(folder: Path, documents: int, queries: int) -> int:
     for row in chosen:
         if row["query"] and len(row["query"].split()) >= 5:
             unique.setdefault(row["query"], row["doc_id"])
-    asked = sorted(unique, key=digest)[:queries]
+    asked = sorted(unique, key=digest)[first : first + queries]
     (folder / "qrels").mkdir(parents=True)
     _lines(folder / "corpus.jsonl", [{"_id": row["doc_id"], "title": row["title"], "text": row["text"]} for row in chosen])
     _lines(folder / "queries.jsonl", [{"_id": f"q{number}", "text": query} for number, query in enumerate(asked)])
