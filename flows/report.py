@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
-
-import pyarrow as pa
+from typing import Any
 
 from flows.compare import CompareRequest, Comparison
 from flows.examples import hardest, hubs, suspect_zeros, suspicious
 from flows.planning.outlays import total
-from flows.rates import ESTIMATORS, in_words, teacher_warnings
+from flows.rates import teacher_warnings
+from flows.report_estimates import shown_estimates, shown_slices
 from flows.report_names import BASELINE, compare_judged, compared, selection_labels
 from flows.results import sum_meta
 from flows.staleness_report import staleness_section
 from flows.stored import measured, review_verdict, stored_settings, stored_stage
 from flows.summary import REASONS
 from tasks.audit.records import RoundRecord, SelectionRecord
-from tasks.calibration import ON_REVIEW
 from tasks.compare.truth import Truth
 from tasks.models.settings import PACKAGED
 from tasks.report.data import (
     Calibration,
     Cost,
-    Estimate,
     Facts,
     Funnel,
     Planned,
@@ -32,8 +29,6 @@ from tasks.report.data import (
     ReliabilityBin,
     ReportData,
     Reviewed,
-    Slice,
-    Value,
     YieldRow,
     Yields,
 )
@@ -46,25 +41,6 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
 _FITTED_ON_REVIEW = "Fitted on a reviewed sample of this round's negatives; each pair judged by a fit that saw no label of its fold."
-_NAMES = {
-    "review": "review",
-    "review_design": "review, without the teacher",
-    "judged": "judged (exact)",
-    "planted": "planted positives",
-    "planted_survival": "planted positives",
-    "planted_survival_weighted": "planted positives, weighted",
-    "in_batch_pairs": "pairs, judged",
-    "in_batch_rows": "rows with one or more, judged",
-    "in_batch_pairs_estimated": "pairs, by similarity",
-    "in_batch_rows_estimated": "rows with one or more, by similarity",
-    "in_batch_pairs_by_labels": "pairs, by labels",
-    "in_batch_rows_by_labels": "rows with one or more, by labels",
-}
-_QUANTITY: dict[str, Literal["survival", "in_batch"]] = {
-    "planted_survival": "survival",
-    "planted_survival_weighted": "survival",
-    **dict.fromkeys((f"in_batch_{what}{how}" for what in ("pairs", "rows") for how in ("", "_estimated", "_by_labels")), "in_batch"),
-}
 
 
 def report(
@@ -133,10 +109,10 @@ def gather(
             left_out=comparison.left_out,
             note=_compared_on(comparison, judged),
         ),
-        false_negatives=tuple(one for key, table in estimates.items() for one in _estimates(labels[key], table, reviewed[key])),
+        false_negatives=tuple(one for key, table in estimates.items() for one in shown_estimates(labels[key], table, reviewed[key])),
         calibration=_calibration(storage, record, selections, labels),
         yields=_yields(comparison),
-        slices=_slices(estimates[chosen.selection_id], measured(storage, chosen, "slices.parquet")),
+        slices=shown_slices(estimates[chosen.selection_id], measured(storage, chosen, "slices.parquet")),
         hardest=hardest(storage, record, chosen),
         suspicious=suspicious(storage, record, chosen),
         zeros=zeros,
@@ -215,47 +191,6 @@ def _funnel(decided: StageManifest, recipe: str) -> Funnel:
 def _measures(storage: Storage, selection: SelectionRecord) -> dict[str, Any]:
     """What was measured of a selection; nothing where nothing was."""
     return stored_stage(storage, selection.measures).parts[0].meta if selection.measures is not None else {}
-
-
-def _estimates(recipe: str, table: pa.Table | None, reviewed: bool) -> list[Estimate]:
-    rows = [] if table is None else [row for row in table.to_pylist() if row["slice"] in ("all", "batch_size")]
-    order = list(ESTIMATORS)
-    rows.sort(key=lambda row: order.index(row["estimator"]) if row["estimator"] in order else len(order))
-    return [
-        Estimate(
-            recipe=recipe,
-            estimator=_named(row["estimator"], row["value_of_slice"] if row["slice"] == "batch_size" else "", reviewed),
-            words=in_words(row["estimator"], reviewed).removeprefix("false negatives, "),
-            quantity=_QUANTITY.get(row["estimator"], "false_negatives"),
-            rate=row["rate"],
-            low=row["low"],
-            high=row["high"],
-            note=row["note"] or "",
-        )
-        for row in rows
-    ]
-
-
-def _named(estimator: str, batch: str, reviewed: bool) -> str:
-    """As the page names an estimator, beside others of the same quantity."""
-    if estimator == "calibrated_teacher":
-        return f"teacher, {ON_REVIEW}" if reviewed else "teacher, fitted on labels: no count"
-    return _NAMES.get(estimator, estimator.replace("_", " ")) + (f", batches of {batch}" if batch else "")
-
-
-def _slices(table: pa.Table | None, yields: pa.Table | None) -> tuple[Slice, ...]:
-    by: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in [] if table is None else table.to_pylist():
-        if row["slice"] not in ("all", "batch_size"):
-            mine = by.setdefault((row["slice"], row["value_of_slice"]), {"queries": 0, "values": {}})
-            mine["queries"] = max(mine["queries"], row["queries"] or 0)
-            mine["values"][row["estimator"].replace("_", " ")] = Value(value=row["rate"], low=row["low"], high=row["high"])
-    for row in [] if yields is None else yields.to_pylist():
-        if row["slice"] != "all":
-            mine = by.setdefault((row["slice"], row["value_of_slice"]), {"queries": 0, "values": {}})
-            mine["queries"] = max(mine["queries"], row["queries"])
-            mine["values"] |= {"yield": Value(value=row["served"]), "hardness": Value(value=row["hardness"], share=False)}
-    return tuple(Slice(by=name, name=value, queries=one["queries"], values=one["values"]) for (name, value), one in by.items())
 
 
 def _calibration(
