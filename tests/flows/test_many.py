@@ -205,7 +205,7 @@ def test_three_real_collections(tmp_path):
     prompts = {"cranfield": {"query": "Find the abstract: "}, "banking": {"query": "Find the same request: "}}
     asked = settings(tmp_path / "root", sources, members, prompts=prompts, mixture={"batch_size": 16, "temperature": 2.0}, num_negatives=3)
     _, result = run(asked)
-    assert [mined.documents for mined in result.rounds] == [1400, 924, 240]
+    assert [mined.documents for mined in result.rounds] == [1398, 924, 240], "two of cranfield are empty"
     assert [mined.queries for mined in result.rounds] == [225, 800, 1190]
     check_batches(result, 16)
     facts = result.mixture[0].datasets
