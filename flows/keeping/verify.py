@@ -111,6 +111,8 @@ def _files(content: Any, by: str) -> Iterator[_Named]:
 def _mend(name: str) -> str:
     if name.startswith("pointers/"):
         return "--mend makes it anew from the records, or the next run does"
+    if name.startswith("answers/"):
+        return "the next run that needs it asks the model anew: restore it from a copy to spare that"
     if name.startswith(_GIVEN):
         return "nothing can rebuild it: restore it from a copy, or give it again"
     return "the next run that needs it rebuilds it"

@@ -275,6 +275,9 @@ class _Run(Generic[Form]):
         most = Spent(1, bound, self._settings.max_tokens, self._settings.cost(bound, self._settings.max_tokens))
         self._pace.turn(bound + self._settings.max_tokens)
         with self._budget.call(most) as charge:
+            if self._pace.stopped:  # while it waited for room in the budget
+                charge.pay(Spent())
+                raise Stopped
             began = time.monotonic()
             try:
                 reply = self._client.chat(self._settings, messages, self._schema)

@@ -47,6 +47,11 @@ class Pace:
         """Let nobody begin or wait any longer."""
         self._stop.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the run ended."""
+        return self._stop.is_set()
+
     def turn(self, tokens: int = 0) -> None:
         """Wait until a request may be sent.
 

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -320,3 +321,25 @@ def test_a_key_in_the_settings_is_refused_and_not_repeated():
 
 def test_no_prompt_has_more_tokens_than_are_reserved():
     assert most_tokens([{"role": "user", "content": "ä" * 10}]) >= 20
+
+
+def test_a_stopped_run_keeps_what_came_and_sends_nothing_more(storage, tmp_path):
+    script = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.remote.test_ask import *
+class Where: url = sys.argv[1]
+ask(open_storage({storage.root!r}), settings(Where, concurrency=2), questions(200), Verdict)
+"""
+    with serving(Endpoint(lambda messages, times: Behaviour(well(messages, times).content, delay=0.05))) as endpoint:
+        process = subprocess.Popen([sys.executable, "-c", script, endpoint.url], stderr=subprocess.DEVNULL)
+        while endpoint.calls < 10:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        before = endpoint.calls
+        found = known(storage, settings(endpoint), questions(200), Verdict)
+        assert (found.cached, endpoint.calls) == (before, before)
+        assert before < 200
