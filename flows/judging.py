@@ -20,6 +20,7 @@ from tasks.judge.cascade import cascade
 from tasks.judge.questions import Verdict, judge_prompt, judge_questions
 from tasks.judge.settings import JudgeSettings
 from tasks.remote.ask import Asked, Question, ask
+from tasks.remote.batch import Export
 from tasks.remote.budget import Budget
 from tasks.remote.settings import ChatSettings
 from tasks.review.labels import Answer, agreement
@@ -241,9 +242,8 @@ class _Judging:
     def _ask(self, purpose: str, model: ChatSettings, questions: Sequence[Question]) -> Asked[Verdict]:
         progress, storage = self._context.progress, self._context.storage
         progress.start(purpose, "pairs", len(questions), 0)
-        asked = ask(
-            storage, model, questions, Verdict, self._budget, lambda done: progress.advance(purpose, done), progress.say, self._export
-        )
+        export = Export(self._export, self._table.labels.name, self._number, purpose) if self._export else None
+        asked = ask(storage, model, questions, Verdict, self._budget, lambda done: progress.advance(purpose, done), progress.say, export)
         keep_asking(storage, self._table.labels.name, self._number, purpose, model, self._prompt.label, asked)
         return asked
 

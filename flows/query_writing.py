@@ -20,6 +20,7 @@ from tasks.folds import group_draws
 from tasks.models.fingerprint import query_spec
 from tasks.models.remote import open_embedder
 from tasks.remote.ask import ask
+from tasks.remote.batch import Export
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
 from tasks.store.manifest import Part
@@ -87,7 +88,7 @@ def write_queries(
         budget,
         lambda done: context.progress.advance("write queries", done),
         context.progress.say,
-        export,
+        Export(export, mined.dataset.name, 0, "write queries") if export else None,
     )
     keep_asking(context.storage, mined.dataset.name, 0, "write queries", settings.model, prompt.label, asked)
     written = written_queries(sources, asked.forms, frozenset())

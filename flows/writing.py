@@ -25,6 +25,7 @@ from tasks.embed.task import embed_documents
 from tasks.errors import UsageError
 from tasks.models.order import is_trained
 from tasks.remote.ask import Asked, ask
+from tasks.remote.batch import Export
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
 from tasks.sql import run
@@ -163,7 +164,7 @@ def _asked(
         budget,
         lambda done: context.progress.advance("write negatives", done),
         context.progress.say,
-        export,
+        Export(export, record.dataset, record.number, "write negatives") if export else None,
     )
     keep_asking(storage, record.dataset, record.number, "write negatives", settings.model, prompt.label, asked)
     known = {

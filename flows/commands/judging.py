@@ -35,18 +35,20 @@ def answers(
     as_json: AsJson = False,
 ) -> None:
     """Import the answers to exported prompts. The command that exported them goes on with these when it runs again."""
-    from dataclasses import asdict
-
     from flows.forms import FORMS
+    from tasks.audit.asks import keep_import
     from tasks.remote.batch import import_answers
 
     with progress_listeners() as progress, open_context(root, progress) as context:
         found = import_answers(context.storage, files, FORMS)
+        for record, kept in found.kept:
+            keep_import(context.storage, record, kept)
     if as_json:
-        print_json(asdict(found))
+        told = {name: value for name, value in vars(found).items() if name != "kept"}
+        print_json({**told, "aside": list(found.aside)})
         return
-    told = ", ".join(f"{count:,} {status}" for status, count in found.by_status.items())
-    out.print(f"{found.answers:,} answers kept ({told or 'none'}), {found.known:,} known, {found.left:,} failed there", highlight=False)
+    counts = ", ".join(f"{count:,} {status}" for status, count in found.by_status.items())
+    out.print(f"{found.answers:,} answers kept ({counts or 'none'}), {found.known:,} known, {found.left:,} failed there", highlight=False)
     for line in found.aside[:10]:
         out.print(f"[yellow]set aside[/yellow] {escape(line)}", highlight=False)
     if len(found.aside) > 10:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.remote.answers import Answer
 from tasks.remote.ask import Asked
+from tasks.remote.batch import BatchRecord
 from tasks.remote.settings import ChatSettings
 from tasks.store.keys import digest
 from tasks.store.seal import put_record, read_record
@@ -91,8 +92,46 @@ def keep_asking(
         stopped=asked.stopped,
     )
     if asked.spent.calls or asked.open:
-        put_record(storage, f"{_FOLDER}{dataset}/{record.created}-{digest(record.model_dump(mode='json'))[:16]}.json", record)
+        _put(storage, record)
     return record
+
+
+def keep_import(storage: Storage, record: BatchRecord, answers: Sequence[Answer]) -> None:
+    """Write down what answers that came by file cost; their latency is not known, and what failed there is in no answer.
+
+    Args:
+        storage: the root.
+        record: the export that they answer.
+        answers: that were kept.
+    """
+    statuses = [answer.status for answer in answers]
+    found = AskRecord(
+        dataset=record.dataset,
+        round=record.round,
+        purpose=f"{record.purpose} (batch)",
+        model=record.model,
+        revision=record.revision,
+        prompt=record.prompt,
+        created=datetime.now(UTC).isoformat("T", "milliseconds"),
+        questions=len(record.keys),
+        cached=0,
+        answered=len(answers) - statuses.count("retry"),
+        malformed=statuses.count("retry"),
+        refused=statuses.count("refused"),
+        failed=0,
+        left=len(record.keys) - len(answers),
+        calls=len(answers),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        completion_tokens=sum(answer.completion_tokens for answer in answers),
+        money=sum(answer.money for answer in answers),
+        seconds_median=None,
+        seconds_95=None,
+    )
+    _put(storage, found)
+
+
+def _put(storage: Storage, record: AskRecord) -> None:
+    put_record(storage, f"{_FOLDER}{record.dataset}/{record.created}-{digest(record.model_dump(mode='json'))[:16]}.json", record)
 
 
 def ask_manifests(storage: Storage) -> list[str]:

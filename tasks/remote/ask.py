@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Generic
 
 from pydantic import BaseModel
 
 from tasks.errors import ModelError
 from tasks.remote.answers import Answer, answer_key, find, store_of
-from tasks.remote.batch import export_prompts
+from tasks.remote.batch import Export, export_prompts
 from tasks.remote.budget import Budget, OutOfBudget, Spent
 from tasks.remote.client import Client, Message, Rejected, Reply
 from tasks.remote.forms import SHOWN, Form, bare, correction, form_schema, most_tokens, parse, prompt_bytes
@@ -91,7 +90,7 @@ def ask(
     budget: Budget | None = None,
     report: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-    export: Path | None = None,
+    export: Export | None = None,
 ) -> Asked[Form]:
     """Answers to all questions, as far as the budget and the endpoint allow. Equal questions are asked once.
 
@@ -106,7 +105,7 @@ def ask(
         budget: what may be spent; none: no limit.
         report: is told how many questions more are done.
         say: is told why nothing goes on.
-        export: a file that the questions without an answer are written to instead of being asked.
+        export: the file that questions without an answer are written to instead of being asked.
 
     Raises:
         Exported: there were such questions, and they are in that file.

@@ -36,13 +36,27 @@ class Exported(Exception):
         self.path, self.prompts = path, prompts
 
 
+@dataclass(frozen=True)
+class Export:
+    """Where open questions go instead of to an endpoint, and what they are about: dataset, round (0: none), purpose."""
+
+    path: Path
+    dataset: str
+    round: int
+    purpose: str
+
+
 class BatchRecord(BaseModel):
     """One export. ``form``: title of the wanted form; prices are those of the settings, for a million tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    dataset: str
+    round: int
+    purpose: str
     store: str
     model: str
+    revision: str
     form: str
     prompt: str
     price_in: float
@@ -61,6 +75,7 @@ class Taken:
         by_status: of the new ones: ok, malformed, refused.
         left: lines whose request failed there: they are asked again.
         aside: lines that cannot be used: file:line, reason.
+        kept: what was kept, by export.
     """
 
     answers: int
@@ -68,6 +83,7 @@ class Taken:
     by_status: Mapping[str, int]
     left: int
     aside: tuple[str, ...]
+    kept: tuple[tuple[BatchRecord, tuple[Answer, ...]], ...] = ()
 
 
 def export_prompts(
@@ -76,7 +92,7 @@ def export_prompts(
     settings: ChatSettings,
     prompts: Mapping[str, tuple[Sequence[Mapping[str, str]], str]],
     form: type[BaseModel],
-    path: Path,
+    export: Export,
 ) -> None:
     """Write prompts in the batch format, and remember them.
 
@@ -86,20 +102,24 @@ def export_prompts(
         settings: of the model.
         prompts: by key: messages, and the prompt's label.
         form: what answers must be.
-        path: of the file.
+        export: the file, and what the prompts are about.
 
     Raises:
         Exported: always, with what was written.
     """
-    schema = form_schema(form)
+    schema, path = form_schema(form), export.path
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         for key, (messages, _) in prompts.items():
             line = {"custom_id": key, "method": "POST", "url": _URL, "body": request_body(settings, messages, schema)}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     record = BatchRecord(
+        dataset=export.dataset,
+        round=export.round,
+        purpose=export.purpose,
         store=store,
         model=settings.model,
+        revision=settings.revision,
         form=form.__name__,
         prompt=next((label for _, label in prompts.values()), ""),
         price_in=settings.price_in,
@@ -124,32 +144,35 @@ def import_answers(storage: Storage, paths: Sequence[Path], forms: Mapping[str, 
     """
     records = [read_record(storage, name, BatchRecord) for name in storage.list_names(_FOLDER)]
     by_key = {key: record for record in records for key in record.keys}
-    made: dict[str, list[Answer]] = {}
+    made: dict[str, Answer] = {}
     left, aside = 0, []
     for path in paths:
         for number, line in _lines(path):
             found = _answer(line, by_key, forms)
             if isinstance(found, Answer):
-                made.setdefault(by_key[found.key].store, []).append(found)
+                made.setdefault(found.key, found)
             elif found:
                 aside.append(f"{path}:{number}: {found}")
             else:
                 left += 1
-    return _kept(storage, made, left, aside)
+    groups = [(record, [made[key] for key in record.keys if key in made and by_key[key] is record]) for record in records]
+    return _kept(storage, groups, left, aside)
 
 
-def _kept(storage: Storage, made: Mapping[str, Sequence[Answer]], left: int, aside: Sequence[str]) -> Taken:
-    new, known = 0, 0
+def _kept(storage: Storage, groups: Sequence[tuple[BatchRecord, Sequence[Answer]]], left: int, aside: Sequence[str]) -> Taken:
+    new, known, kept = 0, 0, []
     statuses: dict[str, int] = {}
-    for store, answers in made.items():
-        before = {key for key, answer in find(storage, store, {answer.key for answer in answers}).items() if answer.status != "retry"}
-        fresh = [answer for answer in answers if answer.key not in before]
-        keep(storage, store, fresh)
+    for record, answers in groups:
+        found = find(storage, record.store, {answer.key for answer in answers})
+        before = {key for key, answer in found.items() if answer.status != "retry"}
+        fresh = tuple(answer for answer in answers if answer.key not in before)
+        keep(storage, record.store, fresh)
+        kept += [(record, fresh)] if fresh else []
         new, known = new + len(fresh), known + len(answers) - len(fresh)
         for answer in fresh:
             status = "malformed" if answer.status == "retry" else answer.status
             statuses[status] = statuses.get(status, 0) + 1
-    return Taken(new, known, dict(sorted(statuses.items())), left, tuple(aside))
+    return Taken(new, known, dict(sorted(statuses.items())), left, tuple(aside), tuple(kept))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
+from tasks.audit.asks import keep_import, read_asks
 from tasks.remote.ask import ask, known
-from tasks.remote.batch import Exported, import_answers
+from tasks.remote.batch import Export, Exported, import_answers
 from tests.remote.server import Endpoint, serving
 from tests.remote.test_ask import GOOD, Verdict, questions, settings, storage, well
 
@@ -23,7 +24,7 @@ def test_prompts_go_out_and_answers_come_in_by_file(storage, tmp_path):
     chosen = settings(Nowhere, price_in=1.0, price_out=1.0)
     prompts, output = tmp_path / "p.jsonl", tmp_path / "out.jsonl"
     with pytest.raises(Exported) as exported:
-        ask(storage, chosen, questions(8), Verdict, export=prompts)
+        ask(storage, chosen, questions(8), Verdict, export=Export(prompts, "toy", 1, "judge"))
     lines = [json.loads(line) for line in prompts.read_text().splitlines()]
     assert exported.value.prompts == len(lines) == 8
     assert {(line["method"], line["url"]) for line in lines} == {("POST", "/v1/chat/completions")}
@@ -41,15 +42,20 @@ def test_prompts_go_out_and_answers_come_in_by_file(storage, tmp_path):
     assert (taken.answers, taken.known, taken.left) == (4, 0, 2)
     assert dict(taken.by_status) == {"ok": 1, "malformed": 2, "refused": 1}
     assert [line.split(": ")[0] for line in taken.aside] == [f"{output}:{number}" for number in (7, 8, 9)]
+    ((record, kept),) = taken.kept
+    keep_import(storage, record, kept)
+    (told,) = read_asks(storage)
+    assert (told.dataset, told.round, told.purpose, told.questions, told.calls, told.left) == ("toy", 1, "judge (batch)", 8, 4, 4)
+    assert (told.malformed, told.refused, told.money) == (2, 1, 52e-6)
     found = known(storage, chosen, questions(8), Verdict)
     assert [answer.status if answer else None for answer in found.answers] == ["ok", None, "refused", *[None] * 5]
     assert found.answers[0].money == 13e-6
     assert import_answers(storage, [output], {"Verdict": Verdict}).known == 2
     with pytest.raises(Exported) as left:
-        ask(storage, chosen, questions(8), Verdict, export=prompts)
+        ask(storage, chosen, questions(8), Verdict, export=Export(prompts, "toy", 1, "judge"))
     assert left.value.prompts == 6
     with serving(Endpoint(well)) as endpoint:  # what is left, and malformed ones with their reason, can be asked as well
         done = ask(storage, settings(endpoint, price_in=1.0, price_out=1.0), questions(8), Verdict, export=None)
         assert (done.open, endpoint.calls) == (0, 6)
         assert sorted(len(body["messages"]) for body in endpoint.bodies("completions")) == [1, 1, 1, 1, 3, 3]
-    assert ask(storage, chosen, questions(8), Verdict, export=prompts).open == 0  # nothing is left to export
+    assert ask(storage, chosen, questions(8), Verdict, export=Export(prompts, "toy", 1, "judge")).open == 0  # nothing is left to export
