@@ -120,12 +120,14 @@ def test_judged_negatives_are_replaced_until_none_is_relevant(context, table, mo
     assert {(one.first, one.second): one.pairs for one in told.agreement} == {("cheap", "strong"): told.flagged}
 
 
+@pytest.mark.slow
 def test_a_judge_that_errs_now_and_then_leaves_little(context, table, models, before):
     models[0].chat = models[1].chat = judge(lambda messages: crc32(messages[1]["content"].encode()) % 10 == 0)
     _, after, _ = judged(context, table, settings(models, "noisy"))
     assert leaks(after) < leaks(before) / 3
 
 
+@pytest.mark.slow
 def test_a_pair_can_be_dropped_as_a_whole(context, table, models, before):
     bad = {row["query_id"] for row in before if leaks([row])}
     found, after, anchors = judged(context, table, settings(models, "a", action="drop_pair"))
@@ -158,6 +160,7 @@ def test_relabelled_pairs_are_positives_and_labels_of_the_next_round(context, ta
     answer(console, snapshot, "SELECT pairs, share FROM judge_agreement WHERE first = 'cheap'", "table", None, [], 30.0)
 
 
+@pytest.mark.slow
 def test_a_budget_ends_it_cleanly_and_the_same_command_goes_on(context, table, models):
     chosen = settings(models, "d", budget={"calls": 120})
     first, _, _ = judged(context, table, chosen)
@@ -173,6 +176,7 @@ def test_a_budget_ends_it_cleanly_and_the_same_command_goes_on(context, table, m
     assert len(bodies) == len(set(bodies))  # nothing was asked twice
 
 
+@pytest.mark.slow
 def test_what_no_judge_answers_for_stays_or_is_rejected(context, table, models, before):
     models[0].chat = models[1].chat = lambda messages, times: Behaviour("", refusal="no")
     kept, after, _ = judged(context, table, settings(models, "e"))

@@ -136,6 +136,7 @@ def test_the_teacher_and_a_judge_refuse_what_is_relevant(context):
         assert strict.selected.result.reasons["written_relevant"] >= 32
 
 
+@pytest.mark.slow
 def test_a_budget_ends_writing_and_nothing_of_use_is_an_error(context):
     with serving(Endpoint(writer)) as endpoint:
         chosen = settings(endpoint, words=30, budget={"calls": 5})
