@@ -76,6 +76,12 @@ def connection(threads: int = 1) -> DuckDBPyConnection:
     return duckdb.connect(":memory:", config={**_SAFE, "threads": threads})
 
 
+def _shut(database: DuckDBPyConnection) -> None:
+    """From here on it reads no file, reaches no network, and cannot be told otherwise."""
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+
+
 def new_database(path: Path, threads: int = 2) -> DuckDBPyConnection:
     """A database file that does not exist yet, for writing."""
     return duckdb.connect(str(path), config={**_SAFE, "threads": threads})
@@ -101,10 +107,13 @@ def run(
     with connection(threads) as database:
         for name, table in tables.items():
             database.register(name, table)
+        _shut(database)  # a recipe's expression comes from whoever wrote the recipe
         try:
             return database.execute(query, parameters).to_arrow_table()
         except _MISTAKES as error:
             raise UsageError(f"SQL: {words.plain(str(error))}", _CORRECT) from error
+        except duckdb.PermissionException as error:
+            raise UsageError(f"SQL: {words.plain(str(error))}", "an expression reads its own tables, no file") from error
 
 
 def sandboxed(path: Path | str, budget: Budget | None = None, spill: Path | None = None) -> DuckDBPyConnection:
@@ -133,8 +142,7 @@ def sandboxed(path: Path | str, budget: Budget | None = None, spill: Path | None
     database.execute(f"SET temp_directory = {quote_literal(str(folder))}")
     database.execute(f"SET memory_limit = '{budget.memory}B'")
     database.execute(f"SET max_temp_directory_size = '{budget.spill}B'")
-    database.execute("SET enable_external_access = false")
-    database.execute("SET lock_configuration = true")
+    _shut(database)
     return database
 
 

@@ -68,3 +68,19 @@ def test_no_snapshot(tmp_path):
     (tmp_path / "bad.duckdb").write_bytes(b"x" * 5000)
     with pytest.raises(StorageError, match="not a snapshot"):
         sql.sandboxed(tmp_path / "bad.duckdb")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(SELECT content FROM read_text('{path}')) = 'x'",
+        "EXISTS (FROM read_csv('{path}'))",
+        "EXISTS (FROM '{path}')",
+        "EXISTS (FROM glob('{path}'))",
+    ],
+)
+def test_an_expression_of_a_recipe_reads_no_file(tmp_path, expression):
+    path = tmp_path / "secret.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UsageError, match="SQL: "):
+        sql.run(f"SELECT n FROM t WHERE {expression.format(path=path)}", {"t": pa.table({"n": [1]})})
