@@ -40,6 +40,11 @@ def _about_the_run(settings: MineSettings, work: Workload) -> Iterator[str]:
         yield "teacher.lazy: the pairs are the most that the teacher may be asked for; how many are spared is not known"
     if work.index.nlist:
         yield f"the ivf index is taken to reach recall_floor with {work.index.nprobe} clusters searched; a run doubles them until it does"
+    more = [source.name for source in settings.retrieve.further if source.kind == "encoder"]
+    if more:
+        yield f"embedding and searching by {', '.join(more)} (retrieve.further) is not in it, nor are the candidates that these add"
+    if settings.teacher is not None and settings.teacher.ensemble:
+        yield f"the teacher is counted once: {len(settings.teacher.ensemble)} more of its ensemble score the same pairs"
     if settings.trains:
         yield "this is one round of mining: training and evaluating checkpoints are not in it"
     if settings.cluster != "local":
