@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,6 +50,22 @@ def unseen(storage: Storage, dataset: str, weights: str) -> Unseen:
         return Unseen({"holdout": float(holdout), "seed": int(seed)}, told)
     why = "each fold's teacher knows most queries" if any(folds > 1 for _, folds in found) else "what it held out is not recorded"
     told = f"the teacher was trained on labels of {dataset!r}, and {why}: only queries of split calibration calibrate it"
+    return Unseen({"holdout": 0.0, "seed": 0}, told)
+
+
+def unseen_by_all(each: Sequence[Unseen]) -> Unseen:
+    """Queries that no teacher of an ensemble was trained on, of what is known of each.
+
+    >>> held = Unseen({"holdout": 0.1, "seed": 0}, "the teacher …")
+    >>> unseen_by_all([Unseen(), held]) == held, unseen_by_all([held, Unseen({"holdout": 0.1, "seed": 1}, "…")]).held_out
+    (True, {'holdout': 0.0, 'seed': 0})
+    """
+    trained = [one for one in each if one.held_out != "all"]
+    if not trained or all(one.held_out == trained[0].held_out for one in trained):
+        return trained[0] if trained else each[0]
+    told = (
+        "teachers of the ensemble were trained on labels of this dataset, on different queries: only queries of split calibration calibrate"
+    )
     return Unseen({"holdout": 0.0, "seed": 0}, told)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from flows.known_teacher import Unseen, unseen
+from flows.known_teacher import Unseen, unseen, unseen_by_all
 from flows.results import total_meta
 from flows.settings import MineSettings
 from tasks.corpus.dataset import Dataset
@@ -279,7 +279,8 @@ def _unseen(context: Context, settings: MineSettings, teachers: int) -> Unseen:
     assert settings.teacher is not None, "nothing is calibrated without a teacher"
     training = settings.teacher.train
     if training is None:
-        return unseen(context.storage, settings.dataset.name, teacher_spec(settings.teacher, storage=context.storage).weights)
+        specs = [teacher_spec(one, storage=context.storage) for one in (settings.teacher, *settings.teacher.members)]
+        return unseen_by_all([unseen(context.storage, settings.dataset.name, spec.weights) for spec in specs])
     return Unseen() if teachers > 1 else Unseen({"holdout": training.holdout, "seed": training.seed})
 
 

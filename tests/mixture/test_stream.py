@@ -1,0 +1,67 @@
+"""Rows of one dataset as a stream: in order, again from the first, capped by positive."""
+
+import pyarrow as pa
+import pytest
+
+from tasks.errors import InputError
+from tasks.mixture.stream import Stream, labelled
+from tasks.store.storage import open_storage
+from tests.retrieve.build import commit
+
+
+def part(storage, index, rows):
+    """Shards of one query partition; rows: (text, ids of the positives)."""
+    data = pa.table({"anchor": [text for text, _ in rows], "positive": [text for text, _ in rows]})
+    side = pa.table({"query_id": [text for text, _ in rows], "positive_ids": [ids for _, ids in rows]})
+    return commit(storage, "shards", index, {f"data/train-{index}-00000.parquet": data, f"sidecar/train-{index}-00000.parquet": side})
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(str(tmp_path))
+
+
+def taken(stream, rows):
+    data, side = stream.take(rows)
+    assert data["anchor"].to_pylist() == side["query_id"].to_pylist(), "a row and its sidecar stay together"
+    return data["anchor"].to_pylist()
+
+
+def test_rows_come_in_order_and_again_from_the_first(storage):
+    parts = [part(storage, "q0000", [("a", ["1"]), ("b", ["2"])]), part(storage, "q0001", [("c", ["3"])])]
+    stream = Stream(storage, parts, "d")
+    assert stream.count() == (3, 0)
+    assert [taken(stream, 2), taken(stream, 2), taken(stream, 5)] == [["a", "b"], ["c", "a"], ["b", "c", "a", "b", "c"]]
+
+
+def test_a_positive_has_so_many_rows_in_a_pass(storage):
+    parts = [part(storage, "q0000", [("a", ["1"]), ("b", ["1"]), ("c", ["2"])]), part(storage, "q0001", [("d", ["1"]), ("e", ["2", "1"])])]
+    stream = Stream(storage, parts, "d", cap=2)
+    assert stream.count() == (3, 2)
+    assert taken(stream, 6) == ["a", "b", "c"] * 2
+
+
+def test_a_dataset_without_rows_is_said(storage):
+    with pytest.raises(InputError, match="dataset d: there is no training row of stage main"):
+        Stream(storage, [part(storage, "q0000", [])], "d").count()
+
+
+def test_rows_say_where_they_are_from():
+    pairs = labelled(pa.table({"anchor": ["a"], "positive": ["p"]}), "d", "t")
+    assert pairs.to_pylist() == [{"anchor": "a", "positive": "p", "dataset_name": "d"}]
+    lists = labelled(pa.table({"query": ["a"], "docs": [["p"]]}), "d", "t")
+    assert lists.to_pylist() == [{"query": "a", "docs": ["p"], "dataset": "d", "task": "t"}]
+    lines = labelled(pa.table({"line": ['{"query": "ä"}']}), "d", "t")
+    assert lines["line"].to_pylist() == ['{"query": "ä", "dataset": "d", "task": "t"}']
+
+
+def test_sentence_transformers_takes_the_dataset_for_no_text(storage):
+    """Its own collator pops dataset_name, and looks prompts up by it."""
+    from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+
+    seen = []
+    collator = SentenceTransformerDataCollator(preprocess_fn=lambda texts, **_: seen.append(list(texts)) or {"input_ids": []})
+    rows = labelled(pa.table({"anchor": ["a", "b"], "positive": ["p", "q"], "negative": ["n", "m"]}), "d", "t").to_pylist()
+    batch = collator(rows)
+    assert batch["dataset_name"] == "d"
+    assert seen == [["a", "b"], ["p", "q"], ["n", "m"]]
