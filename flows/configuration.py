@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,9 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from flows.settings import MineSettings
 from tasks.errors import UsageError
+from tasks.foreign import repair
 from tasks.settings import Location, explain
 
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_NODES = 100_000
 
 
 def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ()) -> Model:
@@ -33,15 +35,7 @@ def load_settings(model: type[Model], path: Path, overrides: Sequence[str] = ())
         raise UsageError(f"{path}: there is no such file", "give the path of a run.yaml; `hardmine mine --help` shows one") from None
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise UsageError(f"{path}: not a text file ({error})", "give a run.yaml in UTF-8") from error
-    try:
-        values = yaml.safe_load(text)
-        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UsageError(
-            f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}", "mend the file's syntax at that line"
-        ) from error
+    values, lines = _parsed(text, str(path), "mend the file's syntax at that line")
     if not isinstance(values, dict):
         raise UsageError(f"{path}: settings must be a mapping of names to values", "start from the example in README.md")
     for override in overrides:
@@ -111,10 +105,7 @@ def with_recipe_files(settings: MineSettings, base: Path) -> MineSettings:
 
 
 def _recipe_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where}: not valid YAML: {error}", "as in {name: rocketqa, ceiling: 0.05}") from error
+    return _parsed(text, where, "as in {name: rocketqa, ceiling: 0.05}")[0]
 
 
 def validate(model: type[Model], values: dict[str, Any], lines: dict[Location, int] | None = None, file: str = "") -> Model:
@@ -129,10 +120,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
         raise UsageError(f"--set {override}: expected key=value", "as in --set retrieve.dense.top_k=200")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {override}: the value is not valid YAML", "quote it") from error
+    value = _parsed(text, f"--set {override}", "quote the value")[0]
     *path, last = name.split(".")
     place: Any = values
     for step in path:
@@ -142,17 +130,49 @@ def _override(values: dict[str, Any], override: str) -> None:
     place[last] = value
 
 
-def _lines(node: yaml.Node | None, location: Location = ()) -> dict[Location, int]:
-    """The line of each key, by its path."""
+def _parsed(text: str, where: str, mend: str) -> tuple[Any, dict[Location, int]]:
+    """What YAML says, and the line of each key.
+
+    Raises:
+        UsageError: it is not YAML, has a value that is not what its form says (2020-13-45), contains itself, or unfolds without end.
+    """
+    try:
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+        return yaml.safe_load(text), lines
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or error
+        raise UsageError(
+            f"{where}:{mark.line + 1}: not valid YAML: {what}" if mark else f"{where}: not valid YAML: {what}", mend
+        ) from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: not valid YAML: nested too deeply, or an alias stands inside what it names", mend) from error
+    except (ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:  # what its constructors raise
+        raise UsageError(f"{where}: not valid YAML: {error}", mend) from error
+
+
+def _lines(node: yaml.Node | None, location: Location = (), budget: Iterator[int] | None = None) -> dict[Location, int]:
+    """The line of each key, by its path.
+
+    Raises:
+        ValueError: a text cannot be stored, or aliases unfold to too much.
+    """
+    budget = budget or iter(range(_MOST_NODES))
+    if next(budget, None) is None:
+        raise ValueError(f"aliases unfold to more than {_MOST_NODES:,} values")
+    if isinstance(node, yaml.ScalarNode) and repair(node.value) is not node.value:
+        raise ValueError(f"line {node.start_mark.line + 1}: a text has a NUL or a lone surrogate")
     found: dict[Location, int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if repair(str(key.value)) != str(key.value):
+                raise ValueError(f"line {key.start_mark.line + 1}: a name has a NUL or a lone surrogate")
             here = (*location, str(key.value))
             found[here] = key.start_mark.line + 1
-            found |= _lines(value, here)
+            found |= _lines(value, here, budget)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
             here = (*location, number)
             found[here] = value.start_mark.line + 1
-            found |= _lines(value, here)
+            found |= _lines(value, here, budget)
     return found

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from tasks.foreign import repair
+
 Aliases = Mapping[str, tuple[str, ...]]
 
 
@@ -91,22 +93,6 @@ def identifier(value: Any, field: str) -> str:
     if repair(value) is not value:
         raise RowError(f"{field} has a NUL or a lone surrogate")
     return value
-
-
-def repair(text: str) -> str:
-    r"""The text itself if it can be stored, else a copy with NULs as spaces and lone surrogates as U+FFFD.
-
-    >>> repair("a\0b\ud800")
-    'a b�'
-    """
-    if "\0" in text:
-        text = text.replace("\0", " ")
-    if not text.isascii():
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def grade(value: Any) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError, nearest
+from tasks.foreign import repair
 from tasks.review.cells import LABELS, UNSURE, label_of, unmask
 from tasks.review.readers import Row, read_rows
 from tasks.review.sample import Manifest, SampledPair
@@ -201,7 +202,7 @@ def _common(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[s
 def _taken(
     file: str, row: Row, reviewer: str, known: Mapping[str, SampledPair], ids: Mapping[tuple[str, str], SampledPair]
 ) -> _Place | Aside | None:
-    content = " | ".join(f"{name}={value}" for name, value in row.values.items() if value not in (None, ""))[:_SHOWN]
+    content = repair(" | ".join(f"{name}={value}" for name, value in row.values.items() if value not in (None, ""))[:_SHOWN])
     if row.problem:
         return Aside(file, row.line, row.problem, row.mend, content)
     pair, query_id, doc_id = (_text(row, name) for name in ("pair", "query_id", "doc_id"))
@@ -244,4 +245,4 @@ def _once(places: Sequence[_Place]) -> tuple[list[Answer], list[Aside]]:
 
 def _text(row: Row, name: str) -> str:
     value: Any = row.values.get(name)
-    return "" if value is None else unmask(str(value))
+    return "" if value is None else unmask(repair(str(value)))

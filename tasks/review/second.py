@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import InputError
+from tasks.foreign import checked, repair
 from tasks.review.signals import SCORES
 
 _MEND = "give query_id, doc_id and score, as .parquet, .csv, .tsv or .jsonl"
@@ -35,12 +37,14 @@ def read_scores(path: Path) -> pa.Table:
     try:
         for place, row in _rows(path):
             pair, score = (str(row["query_id"]), str(row["doc_id"])), float(row["score"])
+            if any(repair(one) is not one for one in pair):
+                raise InputError(f"{path}: {place}: an id has a NUL or a lone surrogate", _MEND)
             if not math.isfinite(score):
                 raise InputError(f"{path}: {place}: the score {row['score']!r} is no number", _MEND)
             if pair in found:
                 raise InputError(f"{path}: {place}: query {pair[0]!r} with document {pair[1]!r} comes twice", "leave one of the scores")
             found[pair] = score
-    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, csv.Error, pa.ArrowException) as error:
         raise InputError(f"{path}: {place}: no scores of pairs ({type(error).__name__}: {error})", _MEND) from error
     pairs = sorted(found)
     return pa.table([[query for query, _ in pairs], [doc for _, doc in pairs], [found[pair] for pair in pairs]], schema=SCORES)
@@ -50,9 +54,11 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, row) of each row."""
     if path.suffix == ".parquet":
         with pq.ParquetFile(path) as file:
-            for number, row in enumerate(file.read(["query_id", "doc_id", "score"]).to_pylist(), 1):
+            batches = file.iter_batches(columns=["query_id", "doc_id", "score"])
+            for number, row in enumerate((row for batch in batches for row in checked(batch).to_pylist()), 1):
                 yield f"row {number}", row
     elif path.suffix in (".csv", ".tsv"):
+        csv.field_size_limit(sys.maxsize)
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",")
             for record in reader:

@@ -75,13 +75,20 @@ def _buffer(array: pa.Array) -> NDArray[np.int64]:
 
 
 def read_array(storage: Storage, record: FileRecord) -> NDArray[Any]:
-    """A committed ``.npy`` file, memory-mapped; never unpickled.
+    """A committed ``.npy`` file, memory-mapped; never unpickled."""
+    return map_array(local_file(storage, record))
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """A ``.npy`` file, memory-mapped: no pickle, no archive.
 
     Headers are parsed one at a time: numpy takes Python's parser for them, whose depth count several threads spoil (Python 3.11).
+
+    Raises:
+        ValueError: it is something else.
     """
-    path = local_file(storage, record)
     with _PARSING:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     return array
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from tasks.corpus.readers.rows import BATCH, Cursor, Dialect, Raw
 from tasks.errors import InputError
+from tasks.foreign import checked
 
 _MEND = "write the file again"
 
@@ -66,7 +67,7 @@ def arrow_columns(path: Path) -> tuple[str, ...]:
 
 
 def _rows(batch: pa.RecordBatch, before: int) -> Iterator[Raw]:
-    names = batch.schema.names
+    names = checked(batch).schema.names
     try:
         columns = [column.to_pylist() for column in batch.columns]
     except UnicodeDecodeError:

@@ -7,16 +7,20 @@ import gzip
 import io
 import json
 import math
+import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from tasks.errors import InputError
+from tasks.foreign import checked, repair
 
 _ENDINGS = {".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 _RUN_FIELDS = 6
 _BATCH = 8_192
+_LARGEST = {"score": 3.4e38, "rank": 2**31 - 1}  # what the tables hold: float32, int32
 
 
 class Row(NamedTuple):
@@ -77,7 +81,7 @@ def _json_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 continue
             try:
                 values = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}:{line}: not JSON ({error})", "mend the line") from error
             if not isinstance(values, dict):
                 raise InputError(f"{path}:{line}: not a JSON object", "write one object a line")
@@ -86,12 +90,13 @@ def _json_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _csv_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     delimiter = "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ","
+    csv.field_size_limit(sys.maxsize)
     with _lines(path) as lines:
         reader = csv.reader(lines, delimiter=delimiter)
-        header = next(reader, [])
+        header = _next(path, reader) or []
         while True:
             line = reader.line_num + 1
-            fields = next(reader, None)
+            fields = _next(path, reader)
             if fields is None:
                 return
             if fields and len(fields) != len(header):
@@ -100,17 +105,26 @@ def _csv_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield line, dict(zip(header, fields, strict=True))
 
 
+def _next(path: Path, reader: Any) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: not CSV ({error})", "mend the line") from error
+
+
 def _parquet_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    row = 0
     try:
         with pq.ParquetFile(path) as file:
-            row = 0
             for batch in file.iter_batches(batch_size=_BATCH):
-                for values in batch.to_pylist():
+                for values in checked(batch).to_pylist():
                     row += 1
                     yield row, values
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: a text in rows {row + 1:,} to {row + _BATCH:,} is not UTF-8", "write the file again") from error
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: damaged Parquet file ({error})", "write the file again") from error
 
@@ -143,14 +157,27 @@ def identifier(path: Path, line: int, field: str, values: Mapping[str, Any], nam
     """A row's id.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or it cannot be one.
     """
     value = first(values, names)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise InputError(
             f"{path}:{line}: no {field} (column {' or '.join(names)}; there are {', '.join(map(str, values))})",
             f"set columns.{field} to the column that holds it",
         )
+    return as_id(path, line, field, value)
+
+
+def as_id(path: Path, line: int, field: str, value: Any) -> str:
+    """A value as an id: a string, or a whole number.
+
+    Raises:
+        InputError: it is something else, or has characters that no id of a dataset has.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise InputError(f"{path}:{line}: the {field} is neither a string nor a whole number", "mend the line, or leave it out")
+    if isinstance(value, str) and repair(value) is not value:
+        raise InputError(f"{path}:{line}: the {field} has a NUL or a lone surrogate", "mend the line, or leave it out")
     return str(value)
 
 
@@ -162,10 +189,13 @@ def first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 def _number(path: Path, line: int, field: str, value: Any) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{path}:{line}: the {field} is no finite number: {str(value)[:40]!r}", "mend the line, or leave it out")
+    if not abs(number) <= _LARGEST[field]:  # so is NaN
+        raise InputError(
+            f"{path}:{line}: the {field} is no finite number{' of 32 bits' * math.isfinite(number)}: {str(value)[:40]!r}",
+            "mend the line, or leave it out",
+        )
     return number
 
 
@@ -176,5 +206,5 @@ def _lines(path: Path) -> Iterator[TextIO]:
             yield io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text", "save the file as UTF-8") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})", "check the file, copy or pack it again") from error

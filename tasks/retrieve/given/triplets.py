@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tasks.errors import InputError
-from tasks.retrieve.given.rows import Row, first, identifier, records
+from tasks.foreign import repair
+from tasks.retrieve.given.rows import Row, as_id, first, identifier, records
 from tasks.store.keys import norm_hash
 
 
@@ -41,7 +42,7 @@ def triplet_rows(path: Path, columns: Mapping[str, tuple[str, ...]], named: Name
         if not negatives:
             raise InputError(f"{path}:{line}: no negative ({' or '.join(columns['negative'])})", "name the column: columns.negative")
         for one in negatives:
-            document = str(one) if named.by_document_id else norm_hash(_text(path, line, "negative", one))
+            document = as_id(path, line, "negative_id", one) if named.by_document_id else norm_hash(_text(path, line, "negative", one))
             yield Row(query, document, math.nan, next(places.setdefault(query, count(1))), line)
 
 
@@ -76,4 +77,4 @@ def _listed(values: Mapping[str, Any], names: tuple[str, ...]) -> list[Any]:
 def _text(path: Path, line: int, field: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{path}:{line}: the {field} is no text", f"mend the line, or name the column: columns.{field}")
-    return value
+    return repair(value)  # as the dataset's own are

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from tasks.errors import InputError
 from tasks.file_patterns import matches
+from tasks.foreign import checked
 from tasks.retrieve.further_settings import FurtherSource
+from tasks.store.tables import map_array
 
 _IDS = {"documents": ("doc_id", "id", "_id", "docid", "pid"), "queries": ("query_id", "id", "_id", "qid")}
 _VECTORS = ("vector", "embedding", "embeddings", "vectors")
@@ -58,14 +60,12 @@ class VectorFiles:
             InputError: there are not as many as vectors, or one is there twice.
         """
         if self.is_npy:
-            ids = Path(self._ids).read_text(encoding="utf-8").splitlines()
+            ids = _id_lines(Path(self._ids))
             rows = sum(len(_mapped(path)) for path in self.paths)
             if len(ids) != rows:
                 raise InputError(f"{self._ids}: {len(ids):,} ids for {rows:,} vectors ({self._field})", "give one id a line, row by row")
         else:
-            ids = [
-                str(one) for path in self.paths for one in pq.read_table(path, columns=[self._column(path, self._id_names)])[0].to_pylist()
-            ]
+            ids = [one for path in self.paths for one in self._parquet_ids(path)]
         codes, counts = np.unique(np.asarray(ids, dtype=object), return_counts=True)
         if len(codes) < len(ids):
             raise InputError(f"{self._field}: id {codes[counts > 1][0]!r} has two vectors", "keep one vector an id")
@@ -91,17 +91,16 @@ class VectorFiles:
                 yield _mapped(path)
                 continue
             column, row = self._column(path, self._vector_names), 0
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_ROWS, columns=[column]):
-                    lists = batch.column(0)
-                    lengths = np.asarray(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
-                    if lists.null_count or (lengths != self.dim).any():
-                        wrong = int(np.flatnonzero(lengths != self.dim)[0]) if not lists.null_count else 0
-                        raise InputError(
-                            f"{path}: row {row + wrong + 1} has a vector of another dimension than {self.dim}", "write the file again"
-                        )
-                    yield lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
-                    row += batch.num_rows
+            for batch in _batches(path, column):
+                lists = batch.column(0)
+                lengths = np.asarray(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+                if lists.null_count or (lengths != self.dim).any():
+                    wrong = int(np.flatnonzero(lengths != self.dim)[0]) if not lists.null_count else 0
+                    raise InputError(
+                        f"{path}: row {row + wrong + 1} has a vector of another dimension than {self.dim}", "write the file again"
+                    )
+                yield lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
+                row += batch.num_rows
 
     def _dimension(self) -> int:
         if self.is_npy and not self._ids:
@@ -122,11 +121,21 @@ class VectorFiles:
                 raise InputError(f"{path}: {array.dtype} of shape {array.shape}, not float vectors of shape (n, dim)", "save them so")
             return int(array.shape[1])
         column = self._column(path, self._vector_names)
-        with pq.ParquetFile(path) as file:
-            batch = next(iter(file.iter_batches(batch_size=1, columns=[column])), None)
-        if batch is None or not batch.num_rows or not _is_list(batch.column(0).type) or batch.column(0)[0].as_py() is None:
+        batch = next(_batches(path, column, 1), None)
+        if batch is None or not batch.num_rows or not _is_vectors(batch.column(0).type) or not batch.column(0)[0].is_valid:
             raise InputError(f"{path}: column {column} holds no list of numbers", "name the column of the vectors: columns.vector")
         return len(batch.column(0)[0])
+
+    def _parquet_ids(self, path: Path) -> Iterator[str]:
+        column, row = self._column(path, self._id_names), 0
+        for batch in _batches(path, column):
+            if not _is_id(batch.column(0).type) or batch.column(0).null_count:
+                raise InputError(f"{path}: column {column} has rows without an id in rows {row + 1:,} and on", "give every vector its id")
+            try:
+                yield from map(str, batch.column(0).to_pylist())
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}: column {column} has an id that is not UTF-8", "write the file again") from error
+            row += batch.num_rows
 
     def _column(self, path: Path, names: Sequence[str]) -> str:
         try:
@@ -154,13 +163,35 @@ def check_vectors(source: FurtherSource) -> tuple[VectorFiles, VectorFiles]:
     return documents, queries
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+def _is_vectors(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind))
+
+
+def _batches(path: Path, column: str, size: int = _ROWS) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as file:
+            yield from map(checked, file.iter_batches(batch_size=size, columns=[column]))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: damaged Parquet file ({error})", "write the file again") from error
+
+
+def _id_lines(path: Path) -> list[str]:
+    """One id a line; lines end at line feeds alone, as ids may have other separators of Unicode."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a text file in UTF-8 ({error})", "save the ids as UTF-8, one a line") from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if not lines[-1] else lines
 
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        return map_array(path)
+    except (OSError, ValueError, SyntaxError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: not a .npy file of numbers ({error})", "save it with numpy.save") from error
-    return array
