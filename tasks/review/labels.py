@@ -245,4 +245,4 @@ def _once(places: Sequence[_Place]) -> tuple[list[Answer], list[Aside]]:
 
 def _text(row: Row, name: str) -> str:
     value: Any = row.values.get(name)
-    return "" if value is None else unmask(repair(str(value)))
+    return "" if value is None else unmask("\0".join(map(repair, str(value).split("\0"))))  # a NUL stays: it can be stored in JSON
