@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.corpus.fields import Fields, RowError, grade, identifier, listed
-from tasks.foreign import repair
 from tasks.corpus.records import PARSERS, Document, Judgement, Query
+from tasks.foreign import repair
 from tasks.store.keys import input_hash
 
 NAMES = {
