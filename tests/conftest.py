@@ -106,3 +106,15 @@ def s3_root(s3_server, monkeypatch):
                 raise
             time.sleep(0.5)
     return f"s3://{bucket}/root"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fault-table", type=Path, help="write what came of the tests marked as faults into this page")
+
+
+def pytest_configure(config):
+    page = config.getoption("--fault-table")
+    if page:
+        from tests.torture.table import FaultTable
+
+        config.pluginmanager.register(FaultTable(page))

@@ -67,15 +67,15 @@ def read_judgements(qrels: Path | None, queries: Path | None, min_grade: int) ->
 
 
 @contextmanager
-def open_context(root: str, progress: Any) -> Iterator[Any]:
-    """Storage and progress; stages run in this process. Meanwhile nothing under the root is cleared away."""
+def open_context(root: str, progress: Any, writes: bool = True) -> Iterator[Any]:
+    """Storage and progress; stages run in this process. Meanwhile nothing under the root is cleared away. ``writes``: see ``at_work``."""
     from tasks.runner.inline import InlineExecutor
     from tasks.runner.runner import Context
     from tasks.store.lease import at_work
     from tasks.store.storage import open_storage
 
     storage = open_storage(root)
-    with at_work(storage, Path(sys.argv[0]).name):
+    with at_work(storage, Path(sys.argv[0]).name, writes):
         yield Context(storage, lambda: InlineExecutor(2), progress)
 
 

@@ -24,7 +24,7 @@ def verify(
     from tasks.store.storage import open_storage
 
     storage = open_storage(root)
-    with at_work(storage, "verify"), reading(err) as read:
+    with at_work(storage, "verify", writes=mend), reading(err) as read:
         found = look(storage, mend, read)
     if as_json:
         print_json(found.model_dump(mode="json"))

@@ -54,7 +54,7 @@ def export(
     from flows.stored import find_round
 
     changes = check_export(format_name, target, prompt, kind)
-    with progress_listeners() as progress, open_context(root, progress) as context:
+    with progress_listeners() as progress, open_context(root, progress, writes=False) as context:
         record = find_round(context.storage, round_name)
         written = export_round(context, record, record.selection(selection), format_name, target, changes)
     if as_json:

@@ -1,8 +1,8 @@
 """Clear a root: remove what no published round, pin or running job needs, the oldest first.
 
 Kept is whatever can be reached from the rounds, checkpoints, reviews, promotions and pins. Stores of what models computed (vectors, pairs)
-count by the models that these name. Records go first, then the files behind them, and those only when no other run is at work: a run that
-has read a record finds its files, and one that begins later no longer sees the record.
+count by the models that these name. While a run is at work nothing is removed, for nobody knows what it has found in the cache; and a run
+that begins while files are being removed waits until that has ended.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from pydantic import BaseModel
 from flows.keeping.retire import Retired, retire
 from tasks.audit.build import build_audit
 from tasks.audit.checkpoints import READINGS
-from tasks.store.lease import Holder, at_work, runs
+from tasks.errors import StorageError
+from tasks.store.lease import Lease, at_work, clear_signs, clearing
+from tasks.store.pointers import KNOWN
 from tasks.store.reach import reachable
 from tasks.store.seen import SeenFile
 from tasks.store.storage import Storage
 
 DAY = 86_400.0
+_WHAT = "gc"
 _RECORDS = ("manifests/", "pointers/")
 _STORES = ("pointers/pairs/", "pointers/vectors/", "pointers/embed/")  # needed as far as a round names their model
 #: what a language model was paid for is kept for ever
@@ -34,7 +37,10 @@ _REPLACED = re.compile(rb'"markers":\s*\[[^\]]*\]')  # what a merged store repla
 
 
 class Collected(BaseModel):
-    """What was removed, or would be. ``by_kind``: bytes by the first two parts of the names."""
+    """What was removed, or would be.
+
+    ``by_kind``: bytes by the first two parts of the names; ``waits_for``: the runs because of which nothing was removed.
+    """
 
     applied: bool
     files: int
@@ -67,43 +73,50 @@ def collect(storage: Storage, limits: Limits, apply: bool = False) -> Collected:
     Raises:
         Damaged: a record cannot be read, so that nobody knows what it needs.
     """
-    with at_work(storage, "gc"):
-        files = {file.name: file for file in storage.walk() if file.name.startswith(_OWN)}  # what else lies there is not ours
-        contents = {name: storage.read_bytes(name) for name in files if name.startswith(_RECORDS)}
-        retired = retire(storage, limits.keep_rounds, apply)
-        for one in retired:
-            contents.update(one.contents)
-        chosen = _chosen(files, _needed(files, contents), limits)
-        if apply:
-            chosen, others = _remove(storage, chosen)
-        else:
-            others = _others(storage)
-        if apply and retired:
+    if not apply:
+        with at_work(storage, _WHAT, writes=False):
+            return _found(storage, limits)[0]
+    with at_work(storage, _WHAT), clearing(storage, _WHAT) as (lease, others):
+        if others:
+            found, _ = _found(storage, limits)
+            return found.model_copy(update={"waits_for": tuple(f"{one.what}: {one}" for one in others)})
+        found, chosen = _found(storage, limits, apply=True)
+        _remove(storage, chosen, lease)
+        clear_signs(storage)
+        if found.retired:
             build_audit(storage)
-    return _summed(files, chosen, apply, retired, others)
+    return found
 
 
-def _remove(storage: Storage, chosen: set[str]) -> tuple[set[str], list[Holder]]:
-    """Records first; the files only if nobody can have read a record before it went.
+def _found(storage: Storage, limits: Limits, apply: bool = False) -> tuple[Collected, set[str]]:
+    """What goes, with its names; with ``apply`` the rounds that go are no longer published."""
+    files = {file.name: file for file in storage.walk() if file.name.startswith(_OWN)}  # what else lies there is not ours
+    contents = {name: storage.read_bytes(name) for name in files if name.startswith(_RECORDS)}
+    retired = retire(storage, limits.keep_rounds, apply)
+    for one in retired:
+        contents.update(one.contents)
+    chosen = _chosen(files, _needed(files, contents), limits)
+    return _summed(files, chosen, apply, retired), chosen
 
-    Returns:
-        What was removed, and the runs that the rest waits for.
+
+def _remove(storage: Storage, chosen: set[str], lease: Lease) -> None:
+    """Records first, so that no record is left whose files are gone.
+
+    Raises:
+        StorageError: this process was stopped for so long that a run may have begun.
     """
-    records = {name for name in chosen if name.startswith(_RECORDS)}
-    for name in sorted(records):
+    for name in sorted(chosen, key=lambda name: (not name.startswith(_RECORDS), name)):
+        if not lease.held:
+            raise StorageError(
+                f"{storage.root}: gc was stopped for longer than its lease lasts, and a run may have begun", "run `hardmine gc` again"
+            )
         storage.remove(name)
-    others = _others(storage)
-    if others:
-        return records, others
-    for name in sorted(chosen - records):
-        storage.remove(name)
-    return chosen, []
 
 
 def _needed(files: dict[str, SeenFile], contents: dict[str, bytes]) -> set[str]:
     """Names that can be reached; damaged files and scratch cannot."""
     slim = {name: b"" if name.startswith(_COUNTS) else _REPLACED.sub(b"", content) for name, content in contents.items()}
-    roots = [name for name in slim if name.startswith(_KEPT) or (name.startswith("pointers/") and not name.startswith(_STORES))]
+    roots = [name for name in slim if name.startswith((*_KEPT, KNOWN)) or (name.startswith("pointers/") and not name.startswith(_STORES))]
     return reachable(slim, files.keys(), roots)
 
 
@@ -124,11 +137,7 @@ def _chosen(files: dict[str, SeenFile], needed: set[str], limits: Limits) -> set
     return chosen
 
 
-def _others(storage: Storage) -> list[Holder]:
-    return [one for one in runs(storage) if one.what != "gc"]
-
-
-def _summed(files: dict[str, SeenFile], chosen: set[str], applied: bool, retired: Iterable[Retired], others: Iterable[Holder]) -> Collected:
+def _summed(files: dict[str, SeenFile], chosen: set[str], applied: bool, retired: Iterable[Retired]) -> Collected:
     kinds: Counter[str] = Counter()
     for name in chosen:
         kinds["/".join(name.split("/")[:2])] += files[name].size
@@ -141,5 +150,4 @@ def _summed(files: dict[str, SeenFile], chosen: set[str], applied: bool, retired
         left=len(files) - len(chosen),
         left_bytes=total - gone,
         retired=tuple(retired),
-        waits_for=tuple(f"{one.what}: {one}" for one in others),
     )

@@ -55,10 +55,10 @@ def print_collected(console: Console, found: Collected) -> None:
         f"{found.files:,} files, {found.bytes / 1e9:,.2f} GB {verb}; {found.left:,} files, {found.left_bytes / 1e9:,.2f} GB stay",
         highlight=False,
     )
-    if found.applied and found.waits_for:
+    if found.waits_for:
         console.print(
-            f"[yellow]files of removed records wait for runs that are at work[/yellow]: {escape('; '.join(found.waits_for))}",
+            f"[yellow]nothing was removed: runs are at work[/yellow]: {escape('; '.join(found.waits_for))}; try again when they have ended",
             highlight=False,
         )
-    if not found.applied and found.files:
+    elif not found.applied and found.files:
         console.print("nothing was removed: add --apply", highlight=False)

@@ -8,12 +8,14 @@ round that is asked for again, from the cache as a rule, stays the earlier one: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.errors import UsageError, nearest
+from tasks.errors import StorageError, UsageError, nearest
 from tasks.store.keys import digest
+from tasks.store.manifest import stage_name
 from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
 from tasks.store.seal import find_record, put_record, read_record
 from tasks.store.storage import Storage
@@ -134,7 +136,11 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
     Returns:
         The record as published, with its number.
+
+    Raises:
+        StorageError: a stage that the record names is gone: it was cleared away while this run was stopped.
     """
+    _require_stages(storage, record)
     published: list[RoundRecord] = []
 
     def change(present: dict[str, Any] | None) -> dict[str, Any]:
@@ -160,6 +166,24 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
     move_latest(storage, record.dataset, published[0].number)
     return published[0]
+
+
+def _require_stages(storage: Storage, record: RoundRecord) -> None:
+    """What is published is there."""
+    named = references(record)
+    with ThreadPoolExecutor(16) as threads:
+        sizes = list(threads.map(lambda one: storage.size(stage_name(one.stage, one.key)), named))
+    gone = [one.stage for one, size in zip(named, sizes, strict=True) if size is None]
+    if gone:
+        raise StorageError(f"{storage.root}: stages that were done are gone: {', '.join(gone)}", "run again: they are rebuilt")
+
+
+def references(record: RoundRecord) -> list[StageRef]:
+    """All stages that a round names, each once."""
+    named = [*record.stages, *record.roles.values(), *([record.staleness] if record.staleness else [])]
+    for one in record.selections:
+        named += [one.select, *one.shards.values(), *one.features.values(), *([one.measures] if one.measures else [])]
+    return list({(one.stage, one.key): one for one in named}.values())
 
 
 def rebuild_rounds(storage: Storage, dataset: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from tasks.errors import StorageError
+from tasks.store.explained import explained, to_disk, written
 from tasks.store.keys import bytes_checksum, file_checksum
 from tasks.store.seen import SeenFile, look_at
 from tasks.store.storage import Storage
@@ -33,36 +33,31 @@ class LocalStorage(Storage):
 
     @override
     def read_bytes(self, name: str) -> bytes:
-        try:
-            return (self._base / name).read_bytes()
-        except FileNotFoundError:
-            raise StorageError(f"{self.root}/{name} is missing", "run again: it is rebuilt from its inputs") from None
+        with explained("read", self._base / name):
+            try:
+                return (self._base / name).read_bytes()
+            except FileNotFoundError:
+                raise StorageError(f"{self.root}/{name} is missing", "run again: it is rebuilt from its inputs") from None
 
     @override
     def put_file(self, name: str, local: Path) -> None:
         target = self._base / name
-        try:
+        with explained("write", target):
             target.parent.mkdir(parents=True, exist_ok=True)
             local.replace(target)
-        except OSError as error:
-            raise StorageError(f"cannot write {target}: {error.strerror}", "free space or mend permissions, then run again") from error
 
     @override
     def put_bytes(self, name: str, data: bytes) -> None:
         local = self.scratch() / uuid.uuid4().hex
-        try:
-            with local.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-        except OSError as error:
-            local.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {local}: {error.strerror}", "free space or mend permissions, then run again") from error
+        with written(local):
+            local.write_bytes(data)
+            to_disk(local)
         self.put_file(name, local)
 
     @override
     def remove(self, name: str) -> None:
-        (self._base / name).unlink(missing_ok=True)
+        with explained("delete", self._base / name):
+            (self._base / name).unlink(missing_ok=True)
 
     @override
     def set_aside(self, name: str) -> None:
@@ -79,29 +74,26 @@ class LocalStorage(Storage):
 
     @override
     def walk(self) -> list[SeenFile]:
-        try:
+        with explained("list", self.root):
             return look_at(self._base, copies=False)
-        except OSError as error:
-            raise StorageError(f"root {self.root}: {error.strerror}", "choose a folder that can be read") from error
 
     @override
     def size(self, name: str) -> int | None:
-        try:
-            return (self._base / name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with explained("look at", self._base / name):
+            try:
+                return (self._base / name).stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     @override
     def _names(self, prefix: str) -> list[str]:
-        folder = self._base / prefix
-        return [path.relative_to(self._base).as_posix() for path in folder.rglob("*") if path.is_file()]
+        with explained("list", self._base / prefix):
+            return [path.relative_to(self._base).as_posix() for path in (self._base / prefix).rglob("*") if path.is_file()]
 
     @override
     def checksum(self, name: str) -> str:
-        try:
+        with explained("read", self._base / name):
             return file_checksum(self._base / name)
-        except OSError as error:
-            raise StorageError(f"cannot read {self.root}/{name}: {error.strerror}", "check the disk and the permissions") from error
 
     @override
     def local_copy(self, name: str, size: int, checksum: str) -> Path:
@@ -113,15 +105,17 @@ class LocalStorage(Storage):
     @override
     def scratch(self) -> Path:
         folder = self._base / "tmp"
-        folder.mkdir(parents=True, exist_ok=True)
+        with explained("write", folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @override
     def read_pointer(self, name: str) -> tuple[bytes | None, str]:
-        try:
-            data = (self._base / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None, ""
+        with explained("read", self._base / name):
+            try:
+                data = (self._base / name).read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                return None, ""
         return data, bytes_checksum(data)
 
     @override
@@ -135,11 +129,9 @@ class LocalStorage(Storage):
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         lock = self._base / "leases" / f"{name.rpartition('/')[0]}.lock"  # one a folder: lock files stay
-        try:
+        with explained("write", lock):
             lock.parent.mkdir(parents=True, exist_ok=True)
             handle = lock.open("a")
-        except OSError as error:
-            raise StorageError(f"cannot write {lock}: {error.strerror}", "free space or mend permissions, then run again") from error
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield

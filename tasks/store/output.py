@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tasks.errors import StorageError
+from tasks.store.explained import explained, written
 from tasks.store.keys import file_checksum
 from tasks.store.manifest import FileRecord
 from tasks.store.storage import Storage
@@ -34,17 +34,14 @@ class Output:
     def table(self, name: str, table: pa.Table, row_group: int = ROW_GROUP) -> None:
         """Write a Parquet file."""
         local = self._scratch()
-        try:
+        with written(local):
             write_parquet(table, local, row_group)
-        except OSError as error:
-            local.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {local}: {error}", "free space or mend permissions, then run again") from error
         self._put(name, local, table.num_rows)
 
     def array(self, name: str, array: NDArray[Any]) -> None:
         """Write a ``.npy`` file."""
         local = self._scratch()
-        with local.open("wb") as handle:
+        with written(local), local.open("wb") as handle:
             np.save(handle, array, allow_pickle=False)
         self._put(name, local, len(array))
 
@@ -56,27 +53,26 @@ class Output:
             yield np.empty(shape, dtype=dtype)
             return
         local = self._scratch()
-        try:
+        with written(local):
             array = np.lib.format.open_memmap(local, mode="w+", dtype=dtype, shape=shape)
             with local.open("r+b") as handle:
                 os.posix_fallocate(handle.fileno(), 0, local.stat().st_size)  # a full disk shows here, and not as a crash
             yield array
             array.flush()
-        except OSError as error:
-            local.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {local}: {error}", "free space or mend permissions, then run again") from error
         self._put(name, local, shape[0])
 
     def data(self, name: str, data: bytes, rows: int | None = None) -> None:
         """Write bytes as they are."""
         local = self._scratch()
-        local.write_bytes(data)
+        with written(local):
+            local.write_bytes(data)
         self._put(name, local, rows)
 
     def file(self, name: str, local: Path, rows: int | None = None) -> None:
         """Take a local file, which is consumed."""
         taken = self._scratch()
-        shutil.move(local, taken)
+        with written(taken):
+            shutil.move(local, taken)
         self._put(name, taken, rows)
 
     def count(self, **counters: int) -> None:
@@ -89,6 +85,7 @@ class Output:
 
     def _put(self, name: str, local: Path, rows: int | None) -> None:
         path = f"{self._folder}/{name}"
-        record = FileRecord(name=name, path=path, bytes=local.stat().st_size, checksum=file_checksum(local), rows=rows)
+        with explained("read", local):
+            record = FileRecord(name=name, path=path, bytes=local.stat().st_size, checksum=file_checksum(local), rows=rows)
         self._storage.put_file(path, local)
         self.files.append(record)

@@ -6,6 +6,7 @@ S3 server than Amazon's.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import uuid
@@ -15,6 +16,7 @@ from typing import Any
 from typing_extensions import override
 
 from tasks.errors import StorageError
+from tasks.store.explained import explained, mend_of
 from tasks.store.keys import file_checksum
 from tasks.store.seen import SeenFile
 from tasks.store.storage import Storage
@@ -43,7 +45,8 @@ class S3Storage(Storage):
         }
         self._fs = s3fs.S3FileSystem(client_kwargs=options, config_kwargs=patience, use_listings_cache=False)
         self._cache = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "objects"
-        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with explained("write", self._cache):
+            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return S3Storage, (self.root,)
@@ -52,9 +55,10 @@ class S3Storage(Storage):
         return f"{self._base}/{name}"
 
     def _error(self, doing: str, name: str, error: Exception) -> StorageError:
-        return StorageError(
-            f"cannot {doing} {self.root}/{name}: {error}", "check the endpoint, the bucket and the credentials in the environment"
-        )
+        mend = "check the endpoint, the bucket and the credentials in the environment"
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            mend = f"{self._cache.parent}: {mend_of(error)}"
+        return StorageError(f"cannot {doing} {self.root}/{name}: {error}", mend)
 
     @override
     def read_bytes(self, name: str) -> bytes:
@@ -109,7 +113,12 @@ class S3Storage(Storage):
 
     @override
     def _names(self, prefix: str) -> list[str]:
-        found = self._fs.find(self._path(prefix), refresh=True)
+        try:
+            found = self._fs.find(self._path(prefix), refresh=True)
+        except FileNotFoundError:
+            return []
+        except Exception as error:
+            raise self._error("list", prefix, error) from error
         return [path.removeprefix(f"{self._base}/") for path in found]
 
     @override

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,6 +12,7 @@ from tasks.store.keys import bytes_checksum
 from tasks.store.storage import Storage
 
 _END, _FIELD, _CLOSE = b"\n}", b',\n "seal": "', b'"\n}'
+_SEALED = re.compile(rb'"[0-9a-f]{32}"\s*\}\s*$')  # it ends as a sealed one does
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -37,6 +39,8 @@ def unseal(data: bytes) -> bytes:
     """
     head, found, tail = data.rpartition(_FIELD)
     if not found:
+        if _SEALED.search(data):
+            raise ValueError("the seal is broken")
         return data
     body = head + _END
     if tail != bytes_checksum(body).encode() + _CLOSE:

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from tasks.errors import StorageError
+from tasks.store.explained import explained, to_disk
 from tasks.store.keys import file_checksum
 from tasks.store.seen import SeenFile
 
@@ -118,9 +119,11 @@ def keep_file(storage: Storage, folder: str, local: Path) -> tuple[str, int, str
     """
     checksum, size = file_checksum(local), local.stat().st_size
     path = f"{folder}/{checksum}{local.suffix}"
-    if storage.size(path) == size:
+    if storage.size(path) == size and storage.checksum(path) == checksum:
         local.unlink()
     else:
+        with explained("write", local):
+            to_disk(local)  # it may be what a person gave: nothing rebuilds it
         storage.put_file(path, local)
     return path, size, checksum
 
@@ -139,6 +142,12 @@ def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: 
         StorageError: the file is missing, or not what was written. A damaged one is set aside: it is rebuilt by the next run.
     """
     path = storage.local_copy(name, size, checksum)
+    with explained("read", path):
+        return _checked(storage, path, name, (size, checksum), verify)
+
+
+def _checked(storage: Storage, path: Path, name: str, recorded: tuple[int, str], verify: bool) -> Path:
+    size, checksum = recorded
     if not _is_sound(path, size, checksum, verify) and not storage.is_local:
         path.unlink(missing_ok=True)  # it may be the copy that is damaged
         path = storage.local_copy(name, size, checksum)

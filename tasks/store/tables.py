@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tasks.store.explained import written
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage, checked_copy, keep_file
 
@@ -33,7 +34,8 @@ def keep_table(storage: Storage, folder: str, table: pa.Table) -> tuple[str, int
         (path under the root, bytes, checksum).
     """
     local = storage.scratch() / f"{uuid.uuid4().hex}.parquet"
-    write_parquet(table, local)
+    with written(local):
+        write_parquet(table, local)
     return keep_file(storage, folder, local)
 
 

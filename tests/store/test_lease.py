@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tasks.errors import StorageError
-from tasks.store.lease import Holder, Lease, at_work, runs, turn
+from tasks.store.holder import Holder
+from tasks.store.lease import Lease, at_work, clear_signs, clearing, runs, turn
 from tasks.store.storage import open_storage
 
 
@@ -88,14 +90,86 @@ def test_a_turn_waits_and_says_so(tmp_path):
     assert [str(one) for one in told] == ["process 7 on elsewhere"]
 
 
-def test_a_root_that_cannot_be_written_can_be_read(tmp_path):
+def test_a_root_that_cannot_be_written_can_be_read_and_not_written(tmp_path):
     storage = open_storage(str(tmp_path))
     storage.put_bytes("data/x", b"1")
     (tmp_path / "leases").write_text("no folder can be made here")
-    with at_work(storage, "export"):
+    with at_work(storage, "export", writes=False):
         assert storage.read_bytes("data/x") == b"1"
     with pytest.raises(StorageError, match=r"cannot write .*leases"):
         Lease(storage, "x").take()
+    with pytest.raises(StorageError, match=r"cannot write .*leases"), at_work(storage, "mine"):
+        pytest.fail("it would write without a sign of life")
+
+
+def test_a_reader_signs_as_soon_as_the_store_lets_it(tmp_path):
+    storage = open_storage(str(tmp_path))
+    (tmp_path / "leases").write_text("not yet")
+    with at_work(storage, "export", writes=False):
+        (tmp_path / "leases").unlink()
+        wait_until(lambda: [one.what for one in runs(storage)] == ["export"])
+    assert runs(storage) == []
+
+
+def test_a_sign_of_life_that_was_cut_off_comes_back(tmp_path):
+    """While the store takes nothing the lease expires; it is put again within a second of the store's return, and has lapsed for ever."""
+    storage = open_storage(str(tmp_path))
+    lease = Lease(storage, "runs/x", "mine", expiry=0.4)
+    assert lease.take() is None and lease.held
+    (tmp_path / "leases").rename(tmp_path / "away")
+    (tmp_path / "leases").write_text("no folder can be made here")
+    wait_until(lambda: not lease.held)
+    (tmp_path / "leases").unlink()
+    (tmp_path / "away").rename(tmp_path / "leases")
+    wait_until(lambda: [one.what for one in runs(storage)] == ["mine"])
+    assert not lease.held
+    lease.release()
+
+
+def wait_until(true, timeout=10):
+    until = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_run_waits_while_files_are_removed_and_none_are_while_it_runs(storage):
+    order = []
+
+    def mine():
+        with at_work(storage, "mine"):
+            order.append("mine")
+            time.sleep(0.3)
+
+    with at_work(storage, "gc"), clearing(storage, "gc") as (lease, others):
+        assert others == [] and lease.held
+        run = threading.Thread(target=mine)
+        run.start()
+        time.sleep(0.6)
+        order.append("removed")
+    wait_until(lambda: "mine" in order)
+    with clearing(storage, "gc") as (_, others):
+        assert [one.what for one in others] == ["mine"]
+    run.join()
+    assert order == ["removed", "mine"]
+
+
+def test_who_may_come_back_counts_for_those_who_remove(tmp_path):
+    """A process of this machine that is there, by number and start; one elsewhere that was heard of within the hour."""
+    storage, here = open_storage(str(tmp_path)), Holder.here("mine")
+    late = {"until": time.time() - 100}
+    put_run(storage, "stopped", here.model_copy(update=late))
+    put_run(storage, "elsewhere", here.model_copy(update={**late, "machine": "elsewhere", "what": "train"}))
+    put_run(storage, "long gone", here.model_copy(update={"until": time.time() - 4000, "machine": "elsewhere"}))
+    put_run(storage, "another process", here.model_copy(update={**late, "born": here.born - 500}))
+    assert runs(storage) == []
+    assert sorted(one.what for one in runs(storage, gone=False)) == ["mine", "train"]
+    clear_signs(storage)
+    assert storage.list_names("leases/runs/") == ["leases/runs/elsewhere.json", "leases/runs/stopped.json"]
+
+
+def put_run(storage, name, holder):
+    storage.put_bytes(f"leases/runs/{name}.json", holder.model_dump_json().encode())
 
 
 def test_runs_at_work_are_seen(storage):

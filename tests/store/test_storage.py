@@ -1,3 +1,4 @@
+import json
 import threading
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tasks.errors import StorageError
 from tasks.store.keys import bytes_checksum
 from tasks.store.manifest import Part, commit_part, part_name, read_part
 from tasks.store.output import Output
-from tasks.store.pointers import read_pointer, update_pointer
+from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
 from tasks.store.seal import seal, unseal
 from tasks.store.storage import open_storage
 from tasks.store.tables import let_go, local_file, read_array, read_table
@@ -182,6 +183,28 @@ def test_any_changed_byte_of_a_sealed_record_is_noticed(place, change):
     except ValueError:
         return
     assert found == part  # white space between the fields
+
+
+@pytest.mark.parametrize("place", range(len(',\n "seal": "')))
+def test_a_seal_whose_name_was_changed_is_broken(place):
+    data = bytearray(seal(b'{\n "documents": 2\n}'))
+    data[data.index(b',\n "seal": "') + place] ^= 4
+    with pytest.raises(ValueError, match=r"the seal is broken|Expecting|Invalid|Extra|delimiter"):
+        json.loads(unseal(bytes(data)))
+
+
+def test_a_pointer_that_vanished_is_not_taken_for_one_that_never_was(storage):
+    assert read_pointer(storage, "rounds/p") is None
+    update_pointer(storage, "rounds/p", lambda _: {"latest": 3})
+    update_pointer(storage, "latest/p", lambda _: {"round": 3})
+    storage.remove("pointers/rounds/p.json")
+    storage.remove("pointers/latest/p.json")
+    for look in (lambda: read_pointer(storage, "rounds/p"), lambda: update_pointer(storage, "rounds/p", lambda _: {"latest": 1})):
+        with pytest.raises(StorageError, match=r"pointers/rounds/p\.json is missing"):
+            look()
+    assert read_pointer(storage, "latest/p") is None, "the next run makes it anew"
+    rebuild_pointer(storage, "rounds/p", {"latest": 3})
+    assert read_pointer(storage, "rounds/p") == {"latest": 3}
 
 
 def test_a_damaged_pointer_is_named(storage):

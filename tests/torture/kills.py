@@ -1,19 +1,16 @@
 """Kill the work at every commit point and at random moments, run it again, and compare with a run that nobody disturbed.
 
-    python -m tests.torture.kills [--kills 200] [--seed 0] [--folder FOLDER]
-
-What must hold: the same training files, trained model and labels; no finished partition written again; what is published is whole.
+What must hold: the same training files, trained model and labels; no finished partition written again; after every kill, what is published
+is whole.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,11 +37,6 @@ class Tally:
     places: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
-    def table(self) -> str:
-        """Markdown."""
-        lines = ["| killed at | kills |", "|---|---|", *(f"| {place} | {count} |" for place, count in sorted(self.places.items()))]
-        return "\n".join([*lines, f"| all, in {self.roots} roots and {self.runs} runs | {self.kills} |"])
-
 
 class Torture:
     """The work in children of one zygote.
@@ -57,11 +49,11 @@ class Torture:
     def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
         self.folder, self._process, self._runs = folder, process, 0
 
-    def run(self, root: Path, **end: Any) -> dict[str, Any]:
-        """Do the work under a root; ``end``: where the child dies."""
+    def run(self, root: Path | str, **how: Any) -> dict[str, Any]:
+        """Do the work under a root; ``how``: where the child dies, or what it does (:class:`tests.torture.zygote.Request`)."""
         self._runs += 1
         own = self.folder / f"run-{self._runs}"
-        request = {"folder": self.folder, "root": root, "scratch": own / "review", "log": own / "log", **end}
+        request = {"folder": self.folder, "root": str(root), "scratch": own / "review", "log": own / "log", **how}
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(request, default=str) + "\n")
         self._process.stdin.flush()
@@ -87,45 +79,62 @@ def torture(folder: Path) -> Iterator[Torture]:
         process.wait(30)
 
 
-def kill_often(one: Torture, kills: int, seed: int, each: int = 6) -> Tally:
-    """Kill ``kills`` times, at most ``each`` times in a root before its work may end."""
+def kill_often(one: Torture, undisturbed: dict[str, Any], kills: int, seed: int, each: int = 20) -> Tally:
+    """Kill ``kills`` times, mostly at a commit point, sometimes at any moment; at most ``each`` times in a root before its work may end."""
     draw, tally = random.Random(seed), Tally()
-    undisturbed = one.run(one.folder / "undisturbed")
-    assert undisturbed["code"] == 0, undisturbed["error"]
-    expected, commits = undisturbed["found"], undisturbed["commits"]
+    count = len(undisturbed["commits"])
+
+    def random_end(left: int) -> dict[str, Any]:
+        if draw.random() < 0.6:
+            step = max(1, left // max(1, each // 2))  # so that a root's kills reach from its first file to its last
+            return {"at": draw.randint(1, step), "when": draw.choice(["before", "after"])}
+        return {"cpu": draw.uniform(0.02, 2.0)}
+
     while tally.kills < kills:
-        tally.roots += 1
-        root = one.folder / f"root-{tally.roots}"
-        written: Counter[str] = Counter()
-        for _ in range(min(each, kills - tally.kills)):
-            ended = one.run(root, **_end(draw, len(commits) - len(written)))
-            tally.runs += 1
-            written.update(ended["commits"])
-            if ended["code"] != KILLED:
-                tally.wrong += [f"root {tally.roots}: {ended['error']}"] if ended["code"] else []
-                break
-            tally.kills += 1
-            tally.places[_place(ended["commits"], commits)] += 1
-        last = one.run(root)
-        tally.runs += 1
-        written.update(last["commits"])
-        tally.wrong += [f"root {tally.roots}: {problem}" for problem in _problems(root, last, expected, written)]
-        shutil.rmtree(root)
+        _one_root(one, undisturbed, tally, min(each, kills - tally.kills), lambda written: random_end(count - len(written)))
     return tally
 
 
-def _end(draw: random.Random, left: int) -> dict[str, Any]:
-    """Where the next child dies: mostly at a commit point that is left, sometimes at any moment."""
-    if draw.random() < 0.7:
-        return {"at": draw.randint(1, max(left, 1)), "when": draw.choice(["before", "after"])}
-    return {"seconds": draw.uniform(0.05, 6.0)}
+def kill_everywhere(one: Torture, undisturbed: dict[str, Any]) -> Tally:
+    """Kill once after each file that becomes visible, which is before the next one does; all in one root."""
+    tally = Tally()
+    _one_root(one, undisturbed, tally, 2 * len(undisturbed["commits"]), lambda _: {"fresh": True})
+    return tally
+
+
+def _one_root(one: Torture, undisturbed: dict[str, Any], tally: Tally, kills: int, end: Any) -> None:
+    """Kill so often, then let it end, and look."""
+    tally.roots += 1
+    root, written = one.folder / f"root-{tally.roots}", Counter[str]()
+    for _ in range(kills):
+        ended = one.run(root, **end(written))
+        tally.runs += 1
+        written.update(ended["commits"])
+        if ended["code"] != KILLED:
+            tally.wrong += [f"root {tally.roots}: {ended['error']}"] if ended["code"] else []
+            break
+        tally.kills += 1
+        tally.places[_place(ended["commits"], undisturbed["commits"])] += 1
+        tally.wrong += [f"root {tally.roots}, kill {tally.kills}: not whole: {fault}" for fault in _faults(root)]
+    last = one.run(root)
+    tally.runs += 1
+    written.update(last["commits"])
+    tally.wrong += [f"root {tally.roots}: {problem}" for problem in _problems(root, last, undisturbed["found"], written)]
+    shutil.rmtree(root)
 
 
 def _place(seen: list[str], commits: list[str]) -> str:
     """The stage that the child was at: that of the file after the last one it wrote."""
-    last = commits.index(seen[-1]) + 1 if seen and seen[-1] in commits else 0
-    name = commits[min(last, len(commits) - 1)]
-    return "/".join(name.split("/")[:2])
+    own = [name for name in seen if not name.startswith("leases/")]
+    others = [name for name in commits if not name.startswith("leases/")]
+    last = others.index(own[-1]) + 1 if own and own[-1] in others else 0
+    return "/".join(others[min(last, len(others) - 1)].split("/")[:2])
+
+
+def _faults(root: Path) -> Iterator[str]:
+    """What a record or a pointer names and is not there as it was written."""
+    if root.exists():
+        yield from (str(fault) for fault in verify(open_storage(str(root))).faults)
 
 
 def _problems(root: Path, last: dict[str, Any], expected: dict[str, str], written: Counter[str]) -> Iterator[str]:
@@ -137,25 +146,4 @@ def _problems(root: Path, last: dict[str, Any], expected: dict[str, str], writte
     again = [name for name, times in written.items() if "/parts/" in name and times > 1]
     if again:
         yield f"finished partitions were computed again: {again}"
-    faults = verify(open_storage(str(root))).faults
-    if faults:
-        yield f"not whole: {faults}"
-
-
-def main() -> None:
-    """Run it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="an empty folder; by default a temporary one")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary, torture(given.folder or Path(temporary)) as one:
-        tally = kill_often(one, given.kills, given.seed)
-    print(tally.table())  # noqa: T201
-    for wrong in tally.wrong:
-        print(wrong, file=sys.stderr)  # noqa: T201
-    sys.exit(bool(tally.wrong))
-
-
-if __name__ == "__main__":
-    main()
+    yield from (f"not whole: {fault}" for fault in _faults(root))

@@ -46,13 +46,13 @@ def make_models(folder: Path) -> None:
     AutoTokenizer.from_pretrained(packaged()).save_pretrained(teacher)
 
 
-def settings(folder: Path, root: Path, **changes: Any) -> MineSettings:
+def settings(folder: Path, root: str, **changes: Any) -> MineSettings:
     """Of the round. ``folder`` has ``beir/``, ``retriever/`` and ``teacher/``."""
     model = {"max_length": 24, "dtype": "float32", "device": "cpu"}
     dataset = {"name": "small", "format": "beir", "path": str(folder / "beir"), "document_partitions": 2, "query_partitions": 2}
     return MineSettings.model_validate(
         {
-            "root": str(root),
+            "root": root,
             "dataset": {**dataset, "near_duplicates": None, "reviews": False},
             "model": {"path": str(folder / "retriever"), **model},
             "teacher": {"path": str(folder / "teacher"), "depth": 10, "pairs_per_partition": 200, **model},
@@ -67,7 +67,7 @@ def settings(folder: Path, root: Path, **changes: Any) -> MineSettings:
     )
 
 
-def work(folder: Path, root: Path, scratch: Path) -> dict[str, str]:
+def work(folder: Path, root: str, scratch: Path) -> dict[str, str]:
     """All of it; what is done is found again.
 
     Args:
@@ -78,7 +78,7 @@ def work(folder: Path, root: Path, scratch: Path) -> dict[str, str]:
     Returns:
         Checksums of what a user takes away: training files of both rounds, the trained model, the review's labels.
     """
-    storage = open_storage(str(root))
+    storage = open_storage(root)
     context = Context(storage, lambda: InlineExecutor(1), Quiet())
     with at_work(storage, "work"):
         first = mine_round(settings(folder, root), context)

@@ -11,34 +11,51 @@ import json
 import os
 import signal
 import sys
-import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 from pydantic import BaseModel
 
 import flows.review
 import flows.training  # noqa: F401  # so that no child loads them
 from tasks.models import cross_encoder, embedder, trainer, training  # noqa: F401
+from tasks.store.keys import file_checksum
 from tasks.store.local import LocalStorage
 from tests.torture.work import work
 
 
 class Request(BaseModel):
-    """One child's work, and its end: at the n-th file that becomes visible (before or after it does), or after so many seconds."""
+    """One child's work, and its end.
+
+    It is killed at the n-th file that becomes visible (before or after it does), at the first that was not in its root yet, or after so
+    many seconds of CPU, which do not depend on what else the machine does.
+    """
 
     folder: Path
-    root: Path
+    root: str
     scratch: Path
     log: Path
     at: int | None = None
     when: Literal["before", "after"] = "before"
-    seconds: float | None = None
+    fresh: bool = False
+    cpu: float | None = None
 
 
 def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _is_new(seen: Path, name: str, local: Path) -> bool:
+    """Whether a name, or a pointer's content, was never put before; writes it down."""
+    mark = f"{name} {file_checksum(local) if name.startswith('pointers/') else ''}\n"
+    known = seen.read_text() if seen.exists() else ""
+    if mark in known:
+        return False
+    seen.write_text(known + mark)
+    return True
 
 
 def _armed(request: Request) -> None:
@@ -48,20 +65,17 @@ def _armed(request: Request) -> None:
 
     def counted(self: LocalStorage, name: str, local: Path) -> None:
         nonlocal seen
+        fresh = request.fresh and not name.startswith("leases/") and _is_new(Path(f"{request.root}.seen"), name, local)
         seen += 1
         if seen == request.at and request.when == "before":
             _die()
         put(self, name, local)
         with request.log.open("a") as log:
             log.write(name + "\n")
-        if seen == request.at:
+        if seen == request.at or fresh:
             _die()
 
     LocalStorage.put_file = counted  # type: ignore[method-assign]
-    if request.seconds is not None:
-        clock = threading.Timer(request.seconds, _die)
-        clock.daemon = True
-        clock.start()
 
 
 def _child(request: Request) -> None:
@@ -76,6 +90,20 @@ def _child(request: Request) -> None:
         os._exit(1)
 
 
+def _status(pid: int, cpu: float | None) -> int:
+    """How the child ended; it is killed after so many seconds of CPU."""
+    while cpu is not None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        times = psutil.Process(pid).cpu_times()
+        if times.user + times.system >= cpu:
+            os.kill(pid, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    return os.waitpid(pid, 0)[1]
+
+
 def serve() -> None:
     """Until standard input ends."""
     for line in sys.stdin:
@@ -85,7 +113,7 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             _child(request)
-        _, status = os.waitpid(pid, 0)
+        status = _status(pid, request.cpu)
         result = request.log.with_suffix(".json")
         answer: dict[str, Any] = {
             "code": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status),

@@ -3,7 +3,7 @@ import time
 import pytest
 
 from tasks.errors import StorageError, UsageError
-from tasks.store.lease import Holder
+from tasks.store.holder import Holder
 from tasks.store.storage import open_storage
 from tasks.watch.alone import only_watcher
 

@@ -1,0 +1,82 @@
+"""The table of faults in docs/reliability.md: made of the outcomes of the tests that are marked ``fault(what, how)``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BEGIN, END = "<!-- faults: written by make torture -->", "<!-- end of faults -->"
+_HEAD = ("| fault | how it is injected | tries | outcome | test |", "|---|---|---|---|---|")
+_BY = ", by place: "
+
+
+@dataclass
+class Row:
+    """One kind of fault."""
+
+    how: str
+    test: str
+    tries: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    places: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class FaultTable:
+    """A pytest plugin: collects outcomes, and writes the table at the session's end; rows of tests that did not run stay.
+
+    A test may say how often it tried by ``record_property("tries", n)``, and where by ``record_property("places", {place: n})``.
+    """
+
+    page: Path
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Any:
+        """Take note of a test that is marked."""
+        report = (yield).get_result()
+        marker = item.get_closest_marker("fault")
+        if marker is None or not (report.when == "call" or report.outcome != "passed"):
+            return
+        what, how = marker.args
+        row = self.rows.setdefault(what, Row(how, f"{item.nodeid.split('[')[0]}"))
+        given = dict(report.user_properties)
+        row.tries += int(given.get("tries", report.outcome != "skipped"))
+        row.outcomes[report.outcome] += 1
+        row.places.update(given.get("places", {}))
+
+    def pytest_sessionfinish(self) -> None:
+        """Write it between its two marks."""
+        text = self.page.read_text(encoding="utf-8")
+        before, rest = text.split(BEGIN)
+        present, after = rest.split(END)
+        self.page.write_text(before + BEGIN + "\n\n" + self.table(present) + "\n" + END + after, encoding="utf-8")
+
+    def table(self, present: str) -> str:
+        """Markdown.
+
+        Args:
+            present: the table so far.
+        """
+        kept = [line for line in present.splitlines() if line.strip() and line not in _HEAD]
+        listed = {_what(line): line for line in kept if line.startswith("|")}
+        places = {line.split(_BY)[0]: line for line in kept if _BY in line and not line.startswith("|")}
+        for what, row in self.rows.items():
+            listed[what] = f"| {what} | {row.how} | {row.tries} | {_outcome(row)} | `{row.test}` |"
+            if row.places:
+                places[what] = f"{what}{_BY}{', '.join(f'{place} {count}' for place, count in sorted(row.places.items()))}."
+        return "\n".join([*_HEAD, *sorted(listed.values()), *(f"\n{places[what]}" for what in sorted(places))]) + "\n"
+
+
+def _what(line: str) -> str:
+    return line.split("|")[1].strip()
+
+
+def _outcome(row: Row) -> str:
+    if set(row.outcomes) == {"passed"}:
+        return "held"
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(row.outcomes.items()))
