@@ -56,7 +56,7 @@ def set_right(storage: Storage, faults: Iterable[Fault]) -> None:
             _pointer(storage, fault.name.removeprefix("pointers/").removesuffix(".json"))
         elif fault.name.startswith("manifests/rounds/"):
             rebuild_rounds(storage, fault.name.split("/")[2])
-        elif "/parts/" in fault.name and fault.kind == "missing":
+        elif "/parts/" in fault.name and fault.named_by:
             _part(storage, fault.name, fault.named_by)
 
 

@@ -50,10 +50,10 @@ def verify(storage: Storage, mend: bool = False, read: Callable[[int, int], None
     sizes = {file.name: file.size for file in storage.walk()}
     records = [name for name in sizes if name.startswith(_RECORDS) and name.endswith(".json")]
     contents = {name: _content(storage, name) for name in records}
-    faults = [Fault(name=name, kind="damaged", mend=mend_of(name)) for name, content in contents.items() if content is None]
-    faults += [
-        Fault(name=name, kind="missing", named_by=by, mend=mend_of(name)) for name, by in expected(contents).items() if name not in sizes
-    ]
+    wanted = expected(contents)
+    broken = [name for name, content in contents.items() if content is None]
+    faults = [Fault(name=name, kind="damaged", named_by=wanted.get(name, ""), mend=mend_of(name)) for name in broken]
+    faults += [Fault(name=name, kind="missing", named_by=by, mend=mend_of(name)) for name, by in wanted.items() if name not in sizes]
     named = {one.path: one for name, content in contents.items() for one in _files(content, name)}
     total, done = sum(one.bytes for one in named.values()), 0
     for one in named.values():

@@ -19,6 +19,7 @@ from tasks.audit.promotions import promotion_manifests
 from tasks.audit.records import dataset_names, list_rounds, round_manifests
 from tasks.errors import StorageError
 from tasks.sql import new_database
+from tasks.store.explained import disk_failures
 from tasks.store.keys import digest, file_checksum
 from tasks.store.pointers import read_pointer, update_pointer
 from tasks.store.storage import Storage, checked_copy
@@ -81,7 +82,7 @@ def _version(storage: Storage, row_limit: int) -> str:
 def _build(storage: Storage, version: str, row_limit: int) -> dict[str, Any]:
     local = storage.scratch() / f"{uuid.uuid4().hex}.duckdb"
     try:
-        with new_database(local, threads=min(os.cpu_count() or 1, 8)) as database:
+        with disk_failures("build the audit"), new_database(local, threads=min(os.cpu_count() or 1, 8)) as database:
             fill(database, storage, list_rounds(storage), row_limit)
         checksum, size = file_checksum(local), local.stat().st_size
         path = f"audit/audit-{version[:16]}-{checksum[:8]}.duckdb"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tasks.runner.stage import Job, Report, Stage, Work
+from tasks.store.explained import disk_failures
 from tasks.store.keys import digest
 from tasks.store.lease import turn
 from tasks.store.manifest import Part, StageManifest, add_counters, commit_part, commit_stage, read_part, read_stage
@@ -125,7 +126,8 @@ def run_job(root: str, stage: Stage, job: Job, report: Report) -> Part:
     began = time.monotonic()
     output = Output(storage, stage.folder_of(job, key))
     meter = _Meter(job.units, report)
-    stage.resolve()(Work(job, storage, meter.add), output)
+    with disk_failures(f"compute stage {stage.name}, partition {job.index}"):
+        stage.resolve()(Work(job, storage, meter.add), output)
     meter.finish()
     part = Part(
         stage=stage.name,

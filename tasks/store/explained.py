@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tasks.errors import StorageError
+from tasks.errors import HardmineError, StorageError
 
 _MENDS = {
     errno.ENOSPC: "free space, then run again: finished partitions are kept",
@@ -19,6 +19,7 @@ _MENDS = {
     errno.EPERM: "choose a root that can be written, or mend its permissions",
     errno.EMFILE: "raise the limit on open files (ulimit -n), then run again",
 }
+_OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _DISK = "check the disk (the system's log tells more), then run again: finished partitions are kept"
 
 
@@ -53,6 +54,36 @@ def written(path: Path) -> Iterator[None]:
         with suppress(OSError):
             path.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def disk_failures(doing: str) -> Iterator[None]:
+    """Find the disk's errors in those of libraries, which wrap them in errors of their own.
+
+    Args:
+        doing: what fails, as in ``build the audit``.
+
+    Raises:
+        StorageError: there is no room, or the disk cannot be written or read.
+    """
+    try:
+        yield
+    except HardmineError:
+        raise
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _told(str(error))
+        if number not in _OF_DISKS:
+            raise
+        raise StorageError(f"cannot {doing}: {os.strerror(number)}", mend_of(OSError(number, ""))) from error
+
+
+def _told(text: str) -> int | None:
+    """The system's error that a message speaks of.
+
+    >>> _told('Failed to commit: Could not write file "x": No space left on device') == errno.ENOSPC
+    True
+    """
+    return next((number for number in _OF_DISKS if os.strerror(number) in text), None)
 
 
 def to_disk(path: Path) -> None:

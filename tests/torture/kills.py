@@ -58,8 +58,8 @@ class Torture:
         self._process.stdin.write(json.dumps(request, default=str) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        error = own / "log.error"
-        answer["error"] = error.read_text() if error.exists() else ""
+        for key, name in (("error", "log.error"), ("first", "log.first"), ("first_error", "first.error")):
+            answer[key] = (own / name).read_text() if (own / name).exists() else ""
         return answer
 
 

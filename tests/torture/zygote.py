@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ import flows.training  # noqa: F401  # so that no child loads them
 from tasks.models import cross_encoder, embedder, trainer, training  # noqa: F401
 from tasks.store.keys import file_checksum
 from tasks.store.local import LocalStorage
+from tests.torture.disks import Disk, faulty_files, own_mounts, read_only, small_disk
 from tests.torture.work import work
 
 
@@ -31,7 +33,10 @@ class Request(BaseModel):
     """One child's work, and its end.
 
     It is killed at the n-th file that becomes visible (before or after it does), at the first that was not in its root yet, or after so
-    many seconds of CPU, which do not depend on what else the machine does.
+    many seconds of CPU, which do not depend on what else the machine does. With a ``disk`` that fails it runs twice: first on that one,
+    then on a sound one.
+
+    ``room``: bytes of one that is full; ``share``, ``seed``: of the openings that fail.
     """
 
     folder: Path
@@ -42,6 +47,10 @@ class Request(BaseModel):
     when: Literal["before", "after"] = "before"
     fresh: bool = False
     cpu: float | None = None
+    disk: Disk | None = None
+    room: int = 0
+    share: float = 0.0
+    seed: int = 0
 
 
 def _die() -> None:
@@ -104,6 +113,36 @@ def _status(pid: int, cpu: float | None) -> int:
     return os.waitpid(pid, 0)[1]
 
 
+def _on_a_bad_disk(request: Request) -> None:
+    """Two runs: the first one's exit code goes to ``log.first``, its error to ``first.error``; this process ends as the second does."""
+    root, first = Path(request.root), request.log.with_suffix(".first")
+    own = request.log.with_name("first")
+    mend: Callable[[], None] = lambda: None  # noqa: E731
+    try:
+        if request.disk in ("full", "read-only"):
+            own_mounts()
+            mend = small_disk(root, request.room) if request.disk == "full" else read_only(root)
+    except OSError as error:
+        first.write_text(f"skip: {error}")
+        os._exit(0)
+    first.write_text(str(_forked(request.model_copy(update={"log": own, "scratch": request.scratch.with_name("first-review")}))))
+    mend()
+    os._exit(max(0, _forked(request.model_copy(update={"disk": None}))))
+
+
+def _forked(request: Request) -> int:
+    pid = os.fork()
+    if pid == 0:
+        if request.disk in ("errors", "short reads"):
+            faulty_files(Path(request.root), request.share, request.seed, request.disk == "short reads")
+        _child(request)
+    return _code(os.waitpid(pid, 0)[1])
+
+
+def _code(status: int) -> int:
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
 def serve() -> None:
     """Until standard input ends."""
     for line in sys.stdin:
@@ -112,11 +151,11 @@ def serve() -> None:
         request.log.touch()
         pid = os.fork()
         if pid == 0:
-            _child(request)
+            _on_a_bad_disk(request) if request.disk else _child(request)
         status = _status(pid, request.cpu)
         result = request.log.with_suffix(".json")
         answer: dict[str, Any] = {
-            "code": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
+            "code": _code(status),
             "commits": request.log.read_text().splitlines(),
             "found": json.loads(result.read_text()) if result.exists() else None,
         }
