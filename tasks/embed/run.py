@@ -54,12 +54,12 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
     old = np.flatnonzero(plan.old >= 0)
     out.count(model_calls=len(todo), cache_hits=len(old) + len(found), moved=len(found), tokens=0, truncated=0)
     with out.filled_array("vectors.npy", (len(hashes), dim), dtype) as rows:
-        for some in _blocks(old, dim):
+        for some in _blocks(old, dim, work.pieces):
             plan.put(rows, some, np.asarray(earlier.vectors)[plan.old[some]])
         if moved is not None:
             plan.put(rows, found, moved)
         if embedder:
-            for some in _blocks(todo, dim):
+            for some in _blocks(todo, dim, work.pieces):
                 made = embedder.encode(document_inputs(spec.title_template, table.take(pa.array(plan.first[some]))), work.report)
                 plan.put(rows, some, made.vectors)
                 out.count(tokens=made.tokens, truncated=made.truncated)
@@ -70,9 +70,9 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
         put_marker(work.storage, space_of(spec.fingerprint, dtype.name), work.job.key(stage), segment)
 
 
-def _blocks(places: Ints, dim: int) -> Iterator[Ints]:
+def _blocks(places: Ints, dim: int, pieces: int) -> Iterator[Ints]:
     """Parts of what is to be encoded or copied, whose tokens and vectors are in memory together."""
-    size = max(1, min(_TEXTS, _FLOATS // max(1, dim)))
+    size = max(1, min(_TEXTS, _FLOATS // max(1, dim), -(-len(places) // pieces)))
     for start in range(0, len(places), size):
         yield places[start : start + size]
 

@@ -10,8 +10,8 @@ from tasks.models.fingerprint import ModelSpec
 from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import Part
 
-EMBED_DOCUMENTS = Stage(name="embed-documents", version=1, function="tasks.embed.run:documents", unit="documents", model=True)
-EMBED_QUERIES = Stage(name="embed-queries", version=1, function="tasks.embed.run:queries", unit="queries", model=True)
+EMBED_DOCUMENTS = Stage(name="embed-documents", version=1, function="tasks.embed.run:documents", unit="documents", model=True, splits=True)
+EMBED_QUERIES = Stage(name="embed-queries", version=1, function="tasks.embed.run:queries", unit="queries", model=True, splits=True)
 
 VectorDtype = Literal["float32", "float16"]
 

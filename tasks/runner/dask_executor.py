@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks.errors import StorageError
 from tasks.runner.cores import check_workers_fit, cores, local_workers
-from tasks.runner.runner import run_job
+from tasks.runner.runner import MEMORY, run_job
 from tasks.runner.stage import Job, Report, Stage
 from tasks.runner.workers import DEVICE, Absence, check_workers, results, wants_device
 from tasks.store.manifest import Part
@@ -27,10 +27,7 @@ _TOPIC = "hardmine-progress"
 _PATIENCE = 300.0  # seconds
 _KEPT = "finished partitions are kept"
 _SETTING = "worker_patience says how long a run waits"
-_DIED = (
-    "most often memory ran out: take fewer workers, give each more memory, or make partitions smaller (document_partitions and "
-    "query_partitions of a new dataset, pairs_per_partition of the teacher); what is committed is reused"
-)
+_DIED = f"most often memory ran out: {MEMORY}"
 
 
 class DaskExecutor:
@@ -89,32 +86,37 @@ class DaskExecutor:
     def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
         """See :class:`tasks.runner.runner.Executor`. Stages that run a model go to workers with a GPU, where some declare one.
 
+        A partition on which workers die is tried again in smaller pieces, where its stage can do so: most often memory ran out.
+
         Raises:
             StorageError: the workers that computed a partition died, one after the other; there is no worker for longer than the
                 run has patience; or the scheduler is gone. What is committed stays.
         """
-        from distributed import KilledWorker
         from distributed.client import ClosedClientError
 
         token = uuid.uuid4().hex  # other runs on this scheduler tell the same topic
-        futures: list[Any] = []
+        work: dict[str, tuple[Any, Job]] = {}  # futures and what they do, by key
         try:
             if self._cluster is None:
                 self._await_worker()
             resources = {DEVICE: 1} if stage.model and wants_device(self._examine()) else None
             absence = self._absence(stage, resources is not None)
             self._client.subscribe_topic(_TOPIC, lambda event: report(int(event[1]["units"])) if event[1]["token"] == token else None)
-            futures = self._client.map(
-                _run_on_worker, jobs, root=root, stage=stage, token=token, pure=False, key=stage.name, resources=resources
-            )
-            for future, part in results(futures, absence.every, lambda: self._look(absence, resources is not None)):
+
+            def send(some: Sequence[Job]) -> list[Any]:
+                futures: list[Any] = self._client.map(
+                    _run_on_worker, some, root=root, stage=stage, token=token, pure=False, key=stage.name, resources=resources
+                )
+                work.update({future.key: (future, job) for future, job in zip(futures, some, strict=True)})
+                return futures
+
+            def again(future: Any, error: Exception) -> Any:
+                return send([self._smaller(stage, work.pop(future.key)[1], error)])[0]
+
+            for future, part in results(send(jobs), absence.every, lambda: self._look(absence, resources is not None), again):
                 self._note(absence, True)
                 future.release()
                 yield Part.model_validate_json(part)
-        except KilledWorker as error:
-            deaths = error.allowed_failures + 1
-            index = next(job.index for future, job in zip(futures, jobs, strict=True) if future.key == error.task)
-            raise StorageError(f"stage {stage.name}, partition {index}: {deaths} workers died on it", _DIED) from error
         except (CancelledError, ClosedClientError) as error:
             raise StorageError(
                 f"stage {stage.name}: the Dask scheduler of cluster {self._address} is gone",
@@ -122,8 +124,25 @@ class DaskExecutor:
             ) from error
         finally:
             with suppress(ClosedClientError):
-                self._client.cancel(futures)
+                self._client.cancel([future for future, _ in work.values()])
                 self._client.unsubscribe_topic(_TOPIC)
+
+    def _smaller(self, stage: Stage, job: Job, error: Exception) -> Job:
+        """What to try after a failure: the partition in smaller pieces, if its workers died.
+
+        Raises:
+            StorageError: they died, and there are no smaller pieces.
+            Exception: it was another failure.
+        """
+        from distributed import KilledWorker
+
+        if not isinstance(error, KilledWorker):
+            raise error
+        smaller, deaths = job.smaller(stage), error.allowed_failures + 1
+        if smaller is None:
+            raise StorageError(f"stage {stage.name}, partition {job.index}: {deaths} workers died on it", _DIED) from error
+        self._say(f"stage {stage.name}, partition {job.index}: {deaths} workers died on it; once more in {smaller.pieces} pieces")
+        return smaller
 
     def _absence(self, stage: Stage, with_device: bool) -> Absence:
         what = f"a worker{' with a GPU' if with_device else ''} for stage {stage.name}"

@@ -6,12 +6,14 @@ again, whatever was killed meanwhile; the stage's manifest is written last.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tasks.errors import StorageError
 from tasks.runner.stage import Job, Report, Stage, Work
 from tasks.store.explained import disk_failures
 from tasks.store.keys import digest
@@ -19,6 +21,12 @@ from tasks.store.lease import turn
 from tasks.store.manifest import Part, StageManifest, add_counters, commit_part, commit_stage, read_part, read_stage
 from tasks.store.output import Output
 from tasks.store.storage import Storage, open_storage
+
+_LOG = logging.getLogger(__name__)
+MEMORY = (
+    "take fewer workers, give each more memory, or make partitions smaller (document_partitions and query_partitions of a new dataset, "
+    "pairs_per_partition of the teacher); what is committed is reused"
+)
 
 
 class Progress(Protocol):
@@ -124,10 +132,8 @@ def run_job(root: str, stage: Stage, job: Job, report: Report) -> Part:
         report(job.units)
         return done
     began = time.monotonic()
-    output = Output(storage, stage.folder_of(job, key))
     meter = _Meter(job.units, report)
-    with disk_failures(f"compute stage {stage.name}, partition {job.index}"):
-        stage.resolve()(Work(job, storage, meter.add), output)
+    output = _computed(storage, stage, job, meter)
     meter.finish()
     part = Part(
         stage=stage.name,
@@ -140,6 +146,27 @@ def run_job(root: str, stage: Stage, job: Job, report: Report) -> Part:
     )
     commit_part(storage, part)
     return part
+
+
+def _computed(storage: Storage, stage: Stage, job: Job, meter: _Meter) -> Output:
+    """The partition's output, not committed yet; where memory runs out, by smaller pieces.
+
+    Raises:
+        StorageError: there is not memory enough for the smallest.
+    """
+    output = Output(storage, stage.folder_of(job, job.key(stage)))
+    try:
+        with disk_failures(f"compute stage {stage.name}, partition {job.index}"):
+            stage.resolve()(Work(job, storage, meter.add), output)
+    except MemoryError as error:
+        smaller = job.smaller(stage)
+        if smaller is None:
+            raise StorageError(f"stage {stage.name}, partition {job.index}: memory ran out", MEMORY) from error
+    else:
+        output.meta.update({"pieces": job.pieces} if job.pieces > 1 else {})
+        return output
+    _LOG.warning("stage %s, partition %s: memory ran out; once more in %d pieces", stage.name, job.index, smaller.pieces)
+    return _computed(storage, stage, smaller, meter)
 
 
 class _Meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_parts, read_table
 
 Report = Callable[[int], None]
+_STEP, _MOST = 4, 64  # pieces: times as many at each try, and in the end
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,17 @@ class Job:
     options: Mapping[str, Any] = field(default_factory=dict)
     units: int = 1
 
+    @property
+    def pieces(self) -> int:
+        """See :attr:`Work.pieces`; more than 1 after memory ran out."""
+        return int(self.options.get("pieces", 1))
+
+    def smaller(self, stage: Stage) -> Job | None:
+        """The same work in more pieces; ``None`` where that does not help, or no longer."""
+        if not stage.splits or self.pieces >= _MOST:
+            return None
+        return replace(self, options={**self.options, "pieces": self.pieces * _STEP})
+
     def key(self, stage: Stage) -> str:
         """The partition's content key."""
         inputs = {role: [part.checksum for part in parts] for role, parts in self.inputs.items()}
@@ -49,6 +61,11 @@ class Work:
     job: Job
     storage: Storage
     report: Report
+
+    @property
+    def pieces(self) -> int:
+        """Into how many pieces a stage that :attr:`Stage.splits` should cut what it has in memory at once."""
+        return self.job.pieces
 
     def table(self, role: str, name: str, columns: list[str] | None = None) -> pa.Table:
         """One file of all parts of a role, one after the other."""
@@ -70,6 +87,8 @@ class Stage:
         unit: what progress counts (``documents``, ``pairs``, …).
         folder: data folder as a template of ``{stage}``, ``{key}`` and the job's options.
         model: whether it runs a model: such partitions are kept to the workers with a GPU, where some declare one.
+        splits: whether the function heeds :attr:`Work.pieces`, and gives the same bytes for any number of them: a partition for which
+            memory runs out is tried again in more pieces.
     """
 
     name: str
@@ -78,6 +97,7 @@ class Stage:
     unit: str = "rows"
     folder: str = "data/{stage}/{key}"
     model: bool = False
+    splits: bool = False
 
     def resolve(self) -> Callable[[Work, Output], None]:
         """Import the function."""

@@ -6,10 +6,11 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from functools import partial
 from typing import Any
 
-from tasks.errors import StorageError, UsageError
+from tasks.errors import HardmineError, StorageError, UsageError
 from tasks.runner.release import RELEASE
 
 DEVICE = "GPU"  # the resource that a worker with a GPU declares: dask worker --resources GPU=1
@@ -70,23 +71,32 @@ class Absence:
         return False
 
 
-def results(futures: Sequence[Any], every: float, look: Callable[[], None]) -> Iterator[tuple[Any, Any]]:
+def results(
+    futures: Sequence[Any], every: float, look: Callable[[], None], again: Callable[[Any, Exception], Any]
+) -> Iterator[tuple[Any, Any]]:
     """Futures with their results, as they end.
 
     Args:
         futures: of a ``distributed.Client``.
         every: seconds.
         look: is called when so long nothing has come; may raise to end the waiting.
-
-    Raises:
-        Exception: what a future's own function raised.
+        again: is given a future that failed and its error, and gives another one in its place, or raises.
     """
     ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
     for future in futures:
         future.add_done_callback(ended.put)
-    for _ in futures:
+    left = len(futures)
+    while left:
         future = _patiently(partial(ended.get, timeout=every), queue.Empty, look)
-        yield future, _patiently(partial(_result, future, every), _NotYet, look)
+        try:
+            result = _patiently(partial(_result, future, every), _NotYet, look)
+        except (CancelledError, HardmineError):
+            raise
+        except Exception as error:
+            again(future, error).add_done_callback(ended.put)
+            continue
+        left -= 1
+        yield future, result
 
 
 class _NotYet(Exception):

@@ -23,6 +23,7 @@ from tasks.store.tables import take_texts
 from tasks.teacher import to_score
 from tasks.templates import document_inputs
 
+_LEAST = 500  # pairs of a piece: enough to tell whether a teacher scores at all
 _COLUMNS = ["query_row", "doc_partition", "doc_row", "is_positive", "query_hash", "doc_hash"]
 
 
@@ -70,6 +71,13 @@ def _score(work: Work, table: pa.Table) -> Scores:
     """Score the pairs of a table of candidates; the model is loaded only if there are any."""
     if table.num_rows == 0:
         return Scores(np.empty(0, dtype=np.float32), 0, 0)
+    size = max(_LEAST, -(-table.num_rows // work.pieces))
+    made = [_score_piece(work, table.slice(start, size)) for start in range(0, table.num_rows, size)]
+    return Scores(np.concatenate([one.logits for one in made]), sum(one.tokens for one in made), sum(one.truncated for one in made))
+
+
+def _score_piece(work: Work, table: pa.Table) -> Scores:
+    """The pairs whose texts and tokens are in memory together."""
     spec = ModelSpec.model_validate(work.job.options["spec"])
     if work.job.options.get("teacher"):
         folder = materialise(work.storage, Part.model_validate(work.job.options["teacher"]))

@@ -16,7 +16,7 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 from tasks.teacher import to_score
 
-STAGE = Stage(name="score", version=1, function="tasks.score.run:run", unit="pairs", model=True)
+STAGE = Stage(name="score", version=1, function="tasks.score.run:run", unit="pairs", model=True, splits=True)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 from tests.conftest import free_port
 from tests.runner.test_runner import Recorder, jobs
-from tests.runner.work import CRASH, DOUBLE, LOAD, WHERE, WHERE_MODEL
+from tests.runner.work import CRASH, DOUBLE, HUNGRY, LOAD, WHERE, WHERE_MODEL
 
 
 def test_same_manifest_for_one_and_two_workers_and_progress_arrives(tmp_path):
@@ -43,6 +44,7 @@ def crashing(folder, *deaths):
     return [Job(index=f"p{i}", settings={"numbers": [i]}, options=each) for i, each in enumerate(options)]
 
 
+@pytest.mark.fault("a worker dies", "SIGKILL of a worker by itself while it computes")
 def test_a_worker_that_dies_costs_its_partition_only(tmp_path):
     markers = tmp_path / "markers"
     executor = DaskExecutor("local", 1)
@@ -68,6 +70,56 @@ def test_a_partition_that_kills_its_workers_is_named_with_a_mend(tmp_path):
         finally:
             executor.close()
     assert "fewer workers" in died.value.mend
+
+
+@pytest.mark.fault("a worker runs out of memory", "a partition takes 1.6 GB of the worker's 1 GB: its nanny kills it; it is split")
+def test_a_partition_for_which_memory_runs_out_is_tried_again_in_pieces(tmp_path):
+    from distributed import LocalCluster
+
+    said = []
+    with (
+        dask_settings({"distributed.scheduler.allowed-failures": 0, "distributed.worker.memory.pause": False}),
+        LocalCluster(n_workers=1, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None) as cluster,
+    ):
+        executor = DaskExecutor(cluster.scheduler_address, say=said.append)
+        try:
+            context = Context(open_storage(str(tmp_path / "root")), lambda: executor, Recorder())
+            manifest = run_stage(context, HUNGRY, [Job(index=f"p{i}", settings={"numbers": [i]}) for i in range(2)])
+        finally:
+            executor.close()
+    assert [part.meta for part in manifest.parts] == [{"pieces": 4}, {"pieces": 4}]
+    assert sorted(text for text in said if "pieces" in text) == [
+        f"stage hungry, partition p{i}: 1 workers died on it; once more in 4 pieces" for i in range(2)
+    ]
+
+
+def dask_settings(settings):
+    import dask
+
+    return dask.config.set(settings)
+
+
+@pytest.mark.fault("a worker is paused", "SIGSTOP while it computes; after its time to live another has its work; SIGCONT")
+def test_a_worker_that_is_stopped_costs_time_only(tmp_path):
+    with dask_settings({"distributed.scheduler.worker-ttl": "3s"}), cluster(("one", ROOT, "--no-nanny")) as address, ExitStack() as more:
+        executor = DaskExecutor(address, patience=60)
+        (number,) = executor._client.run(os.getpid).values()
+        try:
+            work = [Job(index=f"p{i}", settings={"number": i}) for i in range(8)]
+            storage = open_storage(str(tmp_path / "root"))
+            parts = executor.map(storage.root, WHERE, work, lambda units: None)
+            done = [next(parts)]
+            os.kill(number, signal.SIGSTOP)
+            more.enter_context(worker(address, "two", ROOT, "--no-nanny"))
+            done += list(parts)
+            os.kill(number, signal.SIGCONT)
+            assert {part.index for part in done} == {job.index for job in work}
+            computed = {int(read_parts(storage, [part], "where.parquet")["process"][0].as_py()) for part in done}
+            assert len(computed) == 2
+        finally:
+            os.kill(number, signal.SIGCONT)
+            executor.close()
+    assert all(read_part(storage, "where", part.key) == part for part in done), "the one that came back changed nothing"
 
 
 def test_runs_that_share_a_scheduler_count_their_own_progress(tmp_path):
@@ -183,6 +235,7 @@ def test_stages_with_a_model_go_to_the_worker_that_declares_a_gpu(tmp_path):
             executor.close()
 
 
+@pytest.mark.fault("another version on a worker", "a worker with another source tree, and one without the project")
 def test_a_worker_with_other_code_or_without_the_project_is_refused(tmp_path):
     shutil.copytree(ROOT / "tasks", tmp_path / "other" / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
     with (tmp_path / "other/tasks/folds.py").open("a") as file:
@@ -198,6 +251,7 @@ def test_a_worker_with_other_code_or_without_the_project_is_refused(tmp_path):
         assert "start them anew" in refused.value.mend
 
 
+@pytest.mark.fault("all workers are gone", "a partition kills the only worker, and no nanny starts another")
 def test_a_run_whose_workers_have_all_gone_says_so_ends_and_goes_on_when_there_are_some(tmp_path):
     """p1 kills its worker twice; no nanny starts another."""
     storage, work = open_storage(str(tmp_path / "root")), crashing(tmp_path / "markers", 0, 2)

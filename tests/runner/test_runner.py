@@ -6,7 +6,7 @@ from tasks.runner.runner import Context, find_stage, run_stage
 from tasks.runner.stage import Job, Stage
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_table
-from tests.runner.work import DOUBLE
+from tests.runner.work import DOUBLE, REFUSED, WHOLE
 
 
 class Recorder:
@@ -104,3 +104,12 @@ def test_reading_a_missing_file_names_it(context, tmp_path):
     (tmp_path / "root" / part.files[0].path).unlink()
     with pytest.raises(StorageError, match=r"doubled\.parquet"):
         read_table(context.storage, part.files[0])
+
+
+def test_where_memory_runs_out_the_partition_is_cut_into_pieces(context):
+    manifest = run_stage(context, REFUSED, jobs(groups=((1, 2),)))
+    assert manifest.parts[0].meta == {"pieces": 16}
+    assert sum(event[1] for event in context.progress.events if event[0] == "advance") == 2
+    with pytest.raises(StorageError, match="stage whole, partition p0: memory ran out") as ended:
+        run_stage(context, WHOLE, jobs(groups=((1, 2),)))
+    assert "document_partitions" in ended.value.mend

@@ -6,6 +6,7 @@ import time
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from tasks.runner.stage import Stage
@@ -14,6 +15,9 @@ DOUBLE = Stage(name="double", version=1, function="tests.runner.work:double", un
 WHERE = Stage(name="where", version=1, function="tests.runner.work:where", unit="numbers")
 WHERE_MODEL = Stage(name="where-model", version=1, function="tests.runner.work:where", unit="numbers", model=True)
 LOAD = Stage(name="load", version=1, function="tests.runner.work:load", unit="models", model=True)
+HUNGRY = Stage(name="hungry", version=1, function="tests.runner.work:hungry", unit="numbers", splits=True)
+REFUSED = Stage(name="refused", version=1, function="tests.runner.work:refused", unit="numbers", splits=True)
+WHOLE = Stage(name="whole", version=1, function="tests.runner.work:refused", unit="numbers")
 CRASH = Stage(name="crash", version=1, function="tests.runner.work:crash", unit="numbers")
 
 
@@ -34,6 +38,21 @@ def crash(work, out):
     (markers / f"{work.job.index}-{uuid.uuid4().hex}").touch()
     if len(list(markers.glob(f"{work.job.index}-*"))) <= work.job.options["deaths"]:
         os.kill(os.getpid(), signal.SIGKILL)
+    double(work, out)
+
+
+def hungry(work, out):
+    """Hold 1.6 GB, or its share of it; numbers are doubled piece by piece."""
+    held = np.ones((1600 << 17) // work.pieces)  # float64
+    work.report(int(held[-1]))
+    time.sleep(1.0)  # so that a nanny looks meanwhile
+    double(work, out)
+
+
+def refused(work, out):
+    """Have no memory for less than 16 pieces."""
+    if work.pieces < 16:
+        raise MemoryError
     double(work, out)
 
 
