@@ -47,8 +47,8 @@ bench-scaling: install  ## embedding and scoring by one Dask worker and by two, 
 bench-gpu: install  ## encoding, scoring and search on a GPU beside sentence-transformers (ROOT=folder)
 	$(BIN)/python -m tests.bench.gpu --root $(or $(ROOT),mining/bench-gpu)
 
-torture: install  ## kill runs at commit points and random moments, and compare (KILLS=200); a quarter of an hour on two cores
-	$(BIN)/python -m tests.torture.kills --kills $(or $(KILLS),200)
+torture: install  ## inject every fault of docs/reliability.md, and write its table (KILLS=200 random ones); hours on two cores
+	HARDMINE_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -m fault --fault-table docs/reliability.md tests
 
 lint: install  ## style, types, architecture
 	$(BIN)/ruff format --check

@@ -6,7 +6,6 @@ thread count, so results would otherwise differ between one worker with two core
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import OrderedDict
@@ -22,15 +21,13 @@ from tasks.errors import ModelError
 from tasks.models.backends import use_backend
 from tasks.models.batches import Batch, plan
 from tasks.models.fingerprint import ModelSpec, weights_of
+from tasks.models.fitting import Made, fitting
 from tasks.models.location import locate
 from tasks.runner.cores import worker_cores
 
 Report = Callable[[int], None]
 Forward = Callable[[dict[str, Any]], Any]
-Made = tuple[NDArray[np.float32], NDArray[np.int64], int]
 
-_LOG = logging.getLogger(__name__)
-_LEAST_TOKENS = 256  # of a batch that does not fit, in the end
 _TOKENISED_AT_ONCE = 4096
 _IN_FLIGHT = 64
 _KEPT = 4  # models at once: a round's retriever, teacher and fixed encoder, and one more
@@ -191,7 +188,7 @@ def outputs(model: Any, inputs: Sequence[Any], spec: ModelSpec, forward: Forward
     On a CPU all inputs are tokenised before the first batch: the tokenizer is Rust, and uses all cores as the batches do, so that nothing
     would be won by running it beside them (docs/decisions/0014). Arguments as for :func:`run_batches`.
     """
-    return _fitting(lambda fitting: _outputs(model, inputs, fitting, forward, width, report), spec)
+    return fitting(lambda fits: _outputs(model, inputs, fits, forward, width, report), spec)
 
 
 def _outputs(model: Any, inputs: Sequence[Any], spec: ModelSpec, forward: Forward, width: int, report: Report) -> Made:
@@ -215,39 +212,6 @@ def _outputs(model: Any, inputs: Sequence[Any], spec: ModelSpec, forward: Forwar
 
         check_job(model, inputs, output, spec)
     return output, encoded.lengths, sum(truncated)
-
-
-def _fitting(compute: Callable[[ModelSpec], Made], spec: ModelSpec) -> Made:
-    """What a model gives, by smaller batches where the device's memory is too small for those that were asked for.
-
-    Other batches round otherwise, in the last bits: that is said.
-
-    Raises:
-        ModelError: the smallest batch does not fit.
-        MemoryError: this process has no memory left.
-    """
-    import torch
-
-    try:
-        return compute(spec)
-    except torch.OutOfMemoryError as error:
-        if spec.batch_tokens <= _LEAST_TOKENS:
-            raise ModelError(
-                f"model {spec.path}: a batch of {spec.batch_tokens} tokens does not fit into the memory of {spec.device}",
-                "free the device of other work, or use a smaller model or max_length",
-            ) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise MemoryError(str(error)) from error
-    smaller = spec.model_copy(update={"batch_tokens": spec.batch_tokens // 2})
-    _LOG.warning(
-        "model %s: batches of %d tokens do not fit into the memory of %s; %d from here on, which may change last bits: set batch_tokens",
-        *(spec.path, spec.batch_tokens, spec.device, smaller.batch_tokens),
-    )
-    if spec.device != "cpu":
-        torch.cuda.empty_cache()
-    return _fitting(compute, smaller)
 
 
 def run_batches(encoded: Encoded, spec: ModelSpec, forward: Forward, width: int, report: Report) -> NDArray[np.float32]:

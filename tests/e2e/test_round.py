@@ -180,6 +180,7 @@ def test_killed_in_stages_and_with_other_workers_the_bytes_are_the_same(hardmine
     assert result["candidate_set_id"] == undisturbed["candidate_set_id"]
 
 
+@pytest.mark.fault("two runs at once", "two processes, one dataset, one root, one recipe")
 def test_two_runs_at_once_share_the_work(hardmine, collection):
     """Of one dataset and root: each stage is computed by one of them; the other waits and takes it from there."""
     run = hardmine.write(**round_settings(collection))

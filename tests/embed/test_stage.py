@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,19 @@ def test_reused_vectors_are_the_same_bytes(storage, make_part, dtype):
     assert [file.checksum for file in reused.files] == checksums
     assert (reused.counters["model_calls"], reused.counters["cache_hits"]) == (3, 2)
     assert sum(told) == 5
+
+
+def test_in_pieces_it_gives_the_same_bytes(storage, make_part):
+    part = make_part("documents", "d0000", [(f"d{n}", "", f"text {n}, " + "a word and more " * (n % 5)) for n in range(40)])
+    whole, _ = embed(storage, part)
+    (storage.scratch().parent / "manifests/embed-documents/parts" / f"{whole.key}.json").unlink()
+    shutil.rmtree(storage.scratch().parent / "manifests/vectors")
+    (job,) = document_jobs([part], document_spec(SETTINGS), "float32")
+    told = []
+    pieces = run_job(storage.root, EMBED_DOCUMENTS, job.smaller(EMBED_DOCUMENTS), told.append)
+    assert pieces.meta["pieces"] == 4
+    assert [file.checksum for file in pieces.files] == [file.checksum for file in whole.files]
+    assert (pieces.counters["model_calls"], sum(told)) == (40, 40)
 
 
 def test_vectors_of_another_dtype_or_model_are_not_reused(storage, make_part):

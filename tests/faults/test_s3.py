@@ -44,6 +44,7 @@ def a_part(storage, number):
 FAULTS = ["slow down", "error after it was done", "cut upload", "cut answer", pytest.param("hang", marks=pytest.mark.slow)]
 
 
+@pytest.mark.fault("a request fails now and then", "a proxy before SeaweedFS spoils three of ten: 503 SlowDown, 500 though done, cut, hung")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_now_and_then_is_tried_again(storage, proxy, fault):
     """Three of ten requests go wrong; nothing that is read or written does."""
@@ -58,6 +59,7 @@ def test_a_fault_now_and_then_is_tried_again(storage, proxy, fault):
     assert proxy.done[fault] >= 2
 
 
+@pytest.mark.fault("two writers of a pointer on a bad network", "the proxy spoils 15 % of requests of ten moves")
 def test_two_writers_of_a_pointer_behind_a_bad_network(storage, proxy):
     proxy.plan = some(0.15, ("slow down", "error after it was done", "cut upload"), seed=5)
 
@@ -74,6 +76,7 @@ def test_two_writers_of_a_pointer_behind_a_bad_network(storage, proxy):
     assert read_pointer(storage, "p") == {"count": 10}
 
 
+@pytest.mark.fault("a store is down", "the proxy answers 503 SlowDown to everything")
 @pytest.mark.slow  # two minutes of trying again
 def test_a_store_that_is_down_is_a_clear_error_and_nothing_half_written_counts(storage, proxy):
     part = a_part(storage, 1)
@@ -86,6 +89,7 @@ def test_a_store_that_is_down_is_a_clear_error_and_nothing_half_written_counts(s
     assert read_part(storage, "one", str(a_part(storage, 2).key)) is not None
 
 
+@pytest.mark.fault("a listing is behind", "the proxy answers with the first listing it saw")
 def test_a_listing_that_is_behind_hides_what_is_new_and_loses_nothing(storage, proxy):
     """Only markers of caches and records of maintenance are listed: what is committed is found by its name."""
     a_part(storage, 1)
@@ -98,6 +102,7 @@ def test_a_listing_that_is_behind_hides_what_is_new_and_loses_nothing(storage, p
     assert local_file(storage, part.files[0]).stat().st_size == part.files[0].bytes
 
 
+@pytest.mark.fault("wrong credentials", "another secret key in the environment")
 def test_wrong_credentials_are_named_and_not_shown(proxy, s3_root, monkeypatch):
     import s3fs
 

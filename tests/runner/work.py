@@ -18,6 +18,7 @@ LOAD = Stage(name="load", version=1, function="tests.runner.work:load", unit="mo
 HUNGRY = Stage(name="hungry", version=1, function="tests.runner.work:hungry", unit="numbers", splits=True)
 REFUSED = Stage(name="refused", version=1, function="tests.runner.work:refused", unit="numbers", splits=True)
 WHOLE = Stage(name="whole", version=1, function="tests.runner.work:refused", unit="numbers")
+SLOW = Stage(name="slow", version=1, function="tests.runner.work:slow", unit="numbers")
 CRASH = Stage(name="crash", version=1, function="tests.runner.work:crash", unit="numbers")
 
 
@@ -53,6 +54,13 @@ def refused(work, out):
     """Have no memory for less than 16 pieces."""
     if work.pieces < 16:
         raise MemoryError
+    double(work, out)
+
+
+def slow(work, out):
+    """Leave a file named by the partition and the process; then take a while."""
+    (Path(work.job.options["markers"]) / f"{work.job.index}-{os.getpid()}").touch()
+    time.sleep(0.2)
     double(work, out)
 
 

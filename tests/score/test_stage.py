@@ -1,10 +1,12 @@
+import shutil
+
 import numpy as np
 import pytest
 
 from tasks.folds import Fold
 from tasks.models.cross_encoder import CrossEncoder
 from tasks.runner.inline import InlineExecutor
-from tasks.runner.runner import Context, run_stage
+from tasks.runner.runner import Context, run_job, run_stage
 from tasks.schema import PAIRS
 from tasks.score.pair_store import segments
 from tasks.score.stage import STAGE, jobs
@@ -98,6 +100,19 @@ def test_the_store_changes_no_byte(storage, world, spec, make_candidates, score,
     fresh, _ = score(make_candidates(), teacher=other)
     assert fresh.counters["cache_hits"] == 0
     assert [file.checksum for part in fresh.parts for file in part.files] == checksums
+
+
+def test_in_pieces_it_gives_the_same_bytes(storage, world, spec, make_candidates, score, tmp_path, monkeypatch):
+    whole, _ = score(make_candidates(), size=24)
+    shutil.rmtree(tmp_path / "root/manifests/score")
+    shutil.rmtree(tmp_path / "root/manifests/pairs")
+    monkeypatch.setattr("tasks.score.run._LEAST", 5)
+    (job,) = jobs(storage, make_candidates(), world[1], world[0], spec, 3, ["dense"], 24)
+    told = []
+    part = run_job(storage.root, STAGE, job.smaller(STAGE), told.append)
+    assert part.meta["pieces"] == 4
+    assert [file.checksum for file in part.files] == [file.checksum for file in whole.parts[0].files]
+    assert sum(told) == job.units
 
 
 def test_killed_between_marker_and_commit(storage, make_candidates, score, tmp_path):

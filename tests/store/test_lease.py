@@ -62,6 +62,7 @@ def test_a_process_of_this_machine_that_is_gone_holds_nothing(tmp_path):
     assert Lease(storage, "x").take() is None
 
 
+@pytest.mark.fault("the holder of a lease is stopped", "its lease is overwritten by another, as if it had slept through the expiry")
 def test_a_holder_that_was_stopped_for_too_long_notices(tmp_path):
     storage = open_storage(str(tmp_path))
     lease = Lease(storage, "x", expiry=0.4)
@@ -111,6 +112,7 @@ def test_a_reader_signs_as_soon_as_the_store_lets_it(tmp_path):
     assert runs(storage) == []
 
 
+@pytest.mark.fault("a run is cut off from the store", "the folder of leases is a file for longer than the expiry")
 def test_a_sign_of_life_that_was_cut_off_comes_back(tmp_path):
     """While the store takes nothing the lease expires; it is put again within a second of the store's return, and has lapsed for ever."""
     storage = open_storage(str(tmp_path))

@@ -44,6 +44,7 @@ def storage(rclone, monkeypatch):
     return open_storage("s3://bucket/root")
 
 
+@pytest.mark.fault("a store that ignores conditional puts", "rclone's S3 server, two runs")
 def test_one_run_at_a_time_where_conditional_puts_are_ignored(storage):
     assert not swaps(storage)
     with at_work(storage, "mine"):

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.torture.damage import copy
+
 CLEAR = re.compile(r"^tasks\.errors\.(\w+Error)|^tasks\.store\.seal\.Damaged", re.MULTILINE)
 TMPFS = "a tmpfs of this many MB under the root, made large for the second run"
 
@@ -32,12 +34,14 @@ def test_a_full_disk(tortured, undisturbed, room):
 
 
 @pytest.mark.fault(
-    "read-only root", "a read-only bind mount over the root, empty or after a run that was killed; writable for the second run"
+    "read-only root", "a read-only bind mount over a finished root, an empty one, and one whose run was killed; writable for the second run"
 )
-@pytest.mark.parametrize("files", [0, pytest.param(150, marks=pytest.mark.slow)])
-def test_a_read_only_root(tortured, undisturbed, files):
-    root = tortured.folder / f"read-only-{files}"
-    if files:
+@pytest.mark.parametrize("files", [None, pytest.param(0, marks=pytest.mark.slow), pytest.param(150, marks=pytest.mark.slow)])
+def test_a_read_only_root(tortured, undisturbed, tmp_path, files):
+    root = tmp_path / "root"
+    if files is None:
+        copy(tortured.folder / "undisturbed", root)
+    elif files:
         tortured.run(root, at=files)
     error = survives(tortured, undisturbed, "Read-only file system", root=root, disk="read-only")
     assert "choose a root that can be written" in error

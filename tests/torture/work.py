@@ -16,12 +16,14 @@ from flows.stored import find_round, stored_stage
 from flows.training import train
 from tasks.models.fingerprint import folder_digest
 from tasks.models.location import packaged
+from tasks.models.materialise import materialise
+from tasks.models.stored import is_reference, stored_part
 from tasks.models.train_settings import TrainSettings
 from tasks.review.settings import ExportSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.lease import at_work
-from tasks.store.storage import open_storage
+from tasks.store.storage import Storage, open_storage
 from tasks.truth.settings import SamplingSettings
 
 SIZES = {"vocab_size": 30_522, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
@@ -88,11 +90,15 @@ def work(folder: Path, root: str, scratch: Path) -> dict[str, str]:
             context, record, record.selection(), TrainSettings(epochs=1, batch_size=16, max_length=24, save_every=2, dtype="float32")
         )
         second = mine_round(settings(folder, root, model={**settings(folder, root).model.model_dump(), "path": trained.model}), context)
-        found = {"labels": labels, "model": folder_digest(Path(trained.model))}
+        found = {"labels": labels, "model": folder_digest(_folder(storage, trained.model))}
         for number in (first.number, second.number):
             chosen = find_round(storage, f"small/{number}").selection()
             found[f"shards of round {number}"] = stored_stage(storage, chosen.shards["triplet"]).checksum
     return found
+
+
+def _folder(storage: Storage, model: str) -> Path:
+    return materialise(storage, stored_part(storage, model)) if is_reference(model) else Path(model)
 
 
 def _review(context: Context, record: Any, scratch: Path) -> str:

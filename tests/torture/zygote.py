@@ -51,6 +51,7 @@ class Request(BaseModel):
     room: int = 0
     share: float = 0.0
     seed: int = 0
+    environment: dict[str, str] = {}
 
 
 def _die() -> None:
@@ -89,6 +90,7 @@ def _armed(request: Request) -> None:
 
 def _child(request: Request) -> None:
     try:
+        os.environ.update(request.environment)
         _armed(request)
         found = work(request.folder, request.root, request.scratch)
         request.log.with_suffix(".json").write_text(json.dumps(found))

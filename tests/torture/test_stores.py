@@ -1,0 +1,37 @@
+"""The whole work on a real S3 server behind a proxy that spoils requests."""
+
+import pytest
+
+from tasks.store.s3 import TIMEOUT
+from tests.conftest import free_port
+from tests.faults.proxy import proxied, some
+
+FAULTS = ("slow down", "error after it was done", "cut upload", "cut answer", "hang")
+
+
+def fails_after(count):
+    """A store that is there for so many requests."""
+    seen = iter(range(count))
+    return lambda _: "none" if next(seen, None) is not None else "slow down"
+
+
+@pytest.mark.fault(
+    "a store that fails",
+    "a proxy before SeaweedFS: for good after 150 requests (503 SlowDown); then 3 % of requests: 503, 500 though done, cut, hung",
+)
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_run_on_a_store_that_fails(tortured, undisturbed, s3_root, s3_server, record_property):
+    with proxied(s3_server, free_port()) as proxy:
+        environment = {"AWS_ENDPOINT_URL": proxy.url, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", TIMEOUT: "3"}
+        proxy.plan = fails_after(150)
+        first = tortured.run(s3_root, environment=environment)
+        assert first["code"] == 1
+        assert "tasks.errors.StorageError: cannot" in first["error"]
+        assert "SlowDown" in first["error"] or "reduce your request rate" in first["error"]
+        proxy.plan, before = some(0.03, FAULTS, seed=1), sum(proxy.done.values())
+        second = tortured.run(s3_root, environment=environment)
+        assert second["code"] == 0, second["error"]
+        assert second["found"] == undisturbed["found"]
+        record_property("tries", sum(proxy.done.values()) - before - proxy.done["none"] + 150)
+        assert all(proxy.done[fault] for fault in FAULTS)
