@@ -2,8 +2,19 @@
 
 import json
 import os
+import threading
 import time
 
+import pytest
+
+from flows.cache_only import Quiet
+from flows.keeping.gc import Limits, collect
+from flows.keeping.verify import verify
+from flows.mine import mine_round
+from flows.settings import MineSettings
+from tasks.audit.records import list_rounds
+from tasks.runner.inline import InlineExecutor
+from tasks.runner.runner import Context
 from tasks.store.lease import at_work
 from tasks.store.storage import open_storage
 from tests.e2e.conftest import round_settings, shard_bytes
@@ -85,3 +96,28 @@ def test_the_oldest_go_until_the_root_is_small_enough_and_files_wait_for_runs(ha
     gone = gc(hardmine, "--apply", "--max-gb", str((total - 50_000) / 1e9))
     assert gone["waits_for"] == []
     assert [path.name for path in root.glob("data/score/*/*")] == ["newer"]
+
+
+@pytest.mark.fault("gc beside a running round", "`gc --apply --older-than 0` again and again while a round is mined on the same root")
+def test_gc_beside_a_running_round_takes_nothing_from_it(tmp_path, collection):
+    storage = open_storage(str(tmp_path / "root"))
+
+    def mine(**changes):
+        settings = MineSettings.model_validate(round_settings(collection, root=storage.root, formats=["triplet"], **changes))
+        with at_work(storage, "mine"):
+            mine_round(settings, Context(storage, lambda: InlineExecutor(1), Quiet()))
+
+    mine()
+    run = threading.Thread(target=mine, kwargs={"retrieve": {"dense": {"top_k": 120}, "bm25": {"top_k": 20}}})
+    run.start()
+    waited = 0
+    while run.is_alive():
+        found = collect(storage, Limits(older_than=0), apply=True)
+        waited += bool(found.waits_for)
+        assert not (found.waits_for and found.applied)
+    run.join()
+    assert waited > 3
+    assert len(list_rounds(storage)) == 2
+    assert verify(storage).faults == ()
+    collect(storage, Limits(older_than=0), apply=True)
+    assert verify(storage).faults == (), "what is published stays"

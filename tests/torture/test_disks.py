@@ -26,8 +26,8 @@ def survives(tortured, undisturbed, said, **how):
     return done["first_error"]
 
 
-@pytest.mark.fault("no space left", f"{TMPFS}: 0.1 to 17")
-@pytest.mark.parametrize("room", [2.5, *(pytest.param(mb, marks=pytest.mark.slow) for mb in (0.1, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 11, 14, 17))])
+@pytest.mark.fault("no space left", f"{TMPFS}: 0.1 to 14")
+@pytest.mark.parametrize("room", [2.5, *(pytest.param(mb, marks=pytest.mark.slow) for mb in (0.1, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 11, 14))])
 def test_a_full_disk(tortured, undisturbed, room):
     error = survives(tortured, undisturbed, "No space left|disk is full|not enough space", disk="full", room=int(room * 2**20))
     assert "space" in error

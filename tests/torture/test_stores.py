@@ -17,7 +17,7 @@ def fails_after(count):
 
 @pytest.mark.fault(
     "a store that fails",
-    "a proxy before SeaweedFS: for good after 150 requests (503 SlowDown); then 3 % of requests: 503, 500 though done, cut, hung",
+    "a proxy before SeaweedFS: 503 SlowDown for good after 150 requests; then 3 % spoilt: 503, 500 though done, cut, hung",
 )
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
