@@ -5,7 +5,7 @@ TORCH = torch==2.13.0
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help install quickstart ui stack test lint format docs lock clean bench bench-retrievers bench-large bench-scaling bench-gpu torture
+.PHONY: help install quickstart ui stack test lint format docs lock clean bench bench-retrievers bench-large bench-scaling bench-gpu torture release
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,10 @@ bench-gpu: install  ## encoding, scoring and search on a GPU beside sentence-tra
 
 torture: install  ## inject every fault of docs/reliability.md, and write its table (KILLS=200 random ones); hours on two cores
 	HARDMINE_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -m fault --fault-table docs/reliability.md tests
+
+release: install  ## dist/: sdist, wheel, bill of materials (CycloneDX), audit of dependencies; its tools have an environment of their own
+	test -x $(VENV)/release/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/release && $(VENV)/release/bin/python -m pip install --quiet --disable-pip-version-check "build>=1.3,<2" "cyclonedx-bom>=7,<8" "pip-audit>=2.9,<3"; }
+	$(BIN)/python -m infra.release --tools $(VENV)/release/bin --python $(BIN)/python
 
 lint: install  ## style, types, architecture
 	$(BIN)/ruff format --check

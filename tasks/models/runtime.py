@@ -103,6 +103,7 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
         raise ModelError(
             f"model {spec.path} cannot be loaded: {type(error).__name__}: {error}", "check the folder with sentence-transformers"
         ) from error
+    check_tokenizer(getattr(model, "tokenizer", None), spec.path)
     if spec.adapter is not None:
         from tasks.models.adapter import merge
 
@@ -112,6 +113,19 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     model.eval()
     use_backend(model, spec, lambda inputs: tokenise(model, inputs, "", spec.path))
     return model
+
+
+def check_tokenizer(tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer that knows special tokens only: transformers makes one where a folder has none, and all texts look alike.
+
+    Raises:
+        ModelError: that is so.
+    """
+    if isinstance(getattr(tokenizer, "all_special_tokens", None), list) and len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"model {name}: its tokenizer knows no word: the folder lacks the tokenizer's files",
+            "save the tokenizer beside the weights (tokenizer.save_pretrained), then run again",
+        )
 
 
 def _max_length(model: Any, wanted: int) -> int:

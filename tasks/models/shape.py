@@ -88,6 +88,8 @@ def _reader(settings: ModelSettings, storage: Storage | None) -> _Read:
 def _width(read: _Read) -> int | None:
     """Columns of the last module's output."""
     listed = read("modules.json")
+    if isinstance(listed, dict):  # there is none: a plain encoder, whose tokens are averaged
+        return _of_module("Transformer", read("config.json"))
     width: int | None = None
     for module in listed if isinstance(listed, list) else []:
         kind = str(module.get("type", "")).rpartition(".")[2]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 #: HARDMINE_FUZZ=5000 tries each property so often
 MUCH = settings(
-    max_examples=int(os.environ.get("HARDMINE_FUZZ", "40")),
+    max_examples=int(os.environ.get("HARDMINE_FUZZ", "25")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
