@@ -40,6 +40,11 @@ def audit(tools: Path, lock: Path, target: Path) -> tuple[int, str]:
     packages = json.loads(answer.read_text())["dependencies"]
     weak = [f"{one['name']} {one['version']}: {', '.join(each['id'] for each in one['vulns'])}" for one in packages if one.get("vulns")]
     skipped = sum("skip_reason" in one for one in packages)
+    if skipped == len(packages):
+        return (
+            0,
+            f"audit: NOT DONE, its service knows none of {skipped} packages: {packages[0]['skip_reason'] if packages else 'no package'}",
+        )
     said = f"audit: {len(packages) - skipped} packages asked about, {skipped} skipped, {len(weak)} with known weaknesses"
     return int(bool(weak)), "\n".join([said, *weak])
 
