@@ -12,6 +12,9 @@ from tasks.corpus.readers.registry import ENDINGS
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import InputError, UsageError
 from tasks.file_patterns import matches
+from tasks.foreign import repair
+
+_LONGEST = 255  # bytes of a file's name
 
 
 def kind_of(path: Path) -> str:
@@ -151,7 +154,7 @@ def _named(names: Sequence[str]) -> str:
 
 def _dict_splits(folder: Path) -> list[str]:
     file = folder / "dataset_dict.json"
-    return [str(name) for name in _json(file).get("splits", [])] if file.is_file() else []
+    return [_plain(file, name) for name in _listed(file, "splits")] if file.is_file() else []
 
 
 def _split_folder(folder: Path, splits: Sequence[str], split: str) -> Path:
@@ -173,17 +176,40 @@ def _arrow_files(folder: Path) -> list[Path]:
     content = _json(state)
     if content.get("_indices_data_files"):
         raise InputError(f"{folder}: the dataset was saved with an indices mapping", "call flatten_indices() on it and save it again")
-    paths = [folder / str(file["filename"]) for file in content.get("_data_files") or []]
+    files = _listed(state, "_data_files")
+    if not files:
+        raise InputError(f"{state}: there are no data files", "save the dataset again")
+    paths = [folder / _plain(state, file.get("filename") if isinstance(file, dict) else file) for file in files]
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path} is missing", "save the dataset again")
     return paths
 
 
+def _listed(path: Path, name: str) -> list[Any]:
+    value = _json(path).get(name) or []
+    if not isinstance(value, list):
+        raise InputError(f"{path}: {name} is no list", "save the dataset again")
+    return value
+
+
+def _plain(path: Path, name: Any) -> str:
+    """The name of a file or folder beside ``path``: what comes from outside leads nowhere else."""
+    if (
+        not isinstance(name, str)
+        or name in ("", ".", "..")
+        or repair(name) is not name
+        or set("/\\") & set(name)
+        or len(name.encode()) > _LONGEST
+    ):
+        raise InputError(f"{path}: {str(name)[:80]!r} is no name of a file beside it", "save the dataset again")
+    return name
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})", "save the dataset again") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: not a JSON object", "save the dataset again")

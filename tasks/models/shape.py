@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tasks.errors import ModelError
@@ -80,9 +80,16 @@ def _reader(settings: ModelSettings, storage: Storage | None) -> _Read:
     """Content of a JSON file of the model by its name, empty where there is none; of a model in the root no other file is fetched."""
     if storage is not None and is_reference(settings.path):
         records = model_files(stored_part(storage, settings.path))
-        return lambda name: json.loads(local_file(storage, records[name]).read_text()) if name in records else {}
+        return lambda name: _content(local_file(storage, records[name]), settings.path) if name in records else {}
     folder = locate(settings.path, settings.revision)
-    return lambda name: json.loads((folder / name).read_text()) if (folder / name).is_file() else {}
+    return lambda name: _content(folder / name, settings.path) if (folder / name).is_file() else {}
+
+
+def _content(file: Path, name: str) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"model {name}: {file.name} is no JSON ({error})", "save the model again with save_pretrained") from error
 
 
 def _width(read: _Read) -> int | None:

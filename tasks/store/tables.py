@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+import tokenize
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -89,8 +90,11 @@ def map_array(path: Path) -> NDArray[Any]:
     Raises:
         ValueError: it is something else.
     """
-    with _PARSING:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    try:
+        with _PARSING:
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except (SyntaxError, TypeError, OverflowError, RecursionError, tokenize.TokenError) as error:  # what a spoilt header raises
+        raise ValueError(f"its header cannot be read: {error}") from error
     return array
 
 

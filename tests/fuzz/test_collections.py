@@ -203,3 +203,17 @@ def test_csv_gives_back_odd_ids_and_texts(make_site, rows):  # noqa: F811
     csv.writer(queries).writerows([("query_id", "query", "positive_ids"), ("q", "x", "sure")])
     dataset = site.ingest(format="csv", corpus=site.write("c.csv", text.getvalue()), queries=site.write("q.csv", queries.getvalue()))
     assert {row["doc_id"]: row["text"] for row in site.docs(dataset).to_pylist()} == unique
+
+
+@fault("damaged descriptions of a saved dataset", "state.json and dataset_dict.json of any values, cut, or nested without end")
+@MUCH
+@given(state=values, splits=values, cut=st.booleans())
+def test_descriptions_of_saved_datasets_of_any_values(make_site, state, splits, cut):  # noqa: F811
+    site = make_site()  # noqa: F811
+    site.write("saved/train/state.json", json.dumps({"_data_files": state})[: -3 if cut else None].encode())
+    site.write("saved/dataset_dict.json", json.dumps({"splits": splits}).encode())
+    site.write("saved/train/README.md", "[" * 100_000)
+    for path in (site.data / "saved", site.data / "saved/train"):
+        with pytest.raises(HardmineError) as error:
+            site.ingest(format="huggingface", path=str(path))
+        assert error.value.mend

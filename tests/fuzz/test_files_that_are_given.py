@@ -124,9 +124,10 @@ def test_spoilt_binary_files_are_rows_or_a_named_error(world, data, kind):
         (npy(np.array([{"a": 1}], dtype=object)), "not a .npy file of numbers"),
         (b"PK\x03\x04" + b"\0" * 40, "not a .npy file of numbers"),
         (b"", "not a .npy file of numbers"),
+        (npy(PLAIN).replace(b"}", b"("), "not a .npy file of numbers"),
         (npy(np.zeros((2, 2), np.int64)), "not float vectors"),
     ],
-    ids=["a pickle", "an archive", "empty", "whole numbers"],
+    ids=["a pickle", "an archive", "empty", "a header cut short", "whole numbers"],
 )
 def test_vectors_are_read_without_pickle(world, content, said):
     path = world[2] / "x.npy"

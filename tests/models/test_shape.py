@@ -68,3 +68,10 @@ def test_one_space(tmp_path):
     check_one_space(small, small.model_copy(update={"truncate_dim": 30}))
     with pytest.raises(ModelError, match=r"by cosine.* by dot"):
         check_one_space(whole, dot)
+
+
+def test_a_configuration_that_is_no_json_is_named(tmp_path):
+    made = folder(tmp_path / "model", [], {"": {"hidden_size": 20}})
+    (tmp_path / "model" / "config_sentence_transformers.json").write_text("{")
+    with pytest.raises(ModelError, match=r"config_sentence_transformers\.json is no JSON"):
+        shape_of(made)

@@ -193,5 +193,5 @@ def _id_lines(path: Path) -> list[str]:
 def _mapped(path: Path) -> NDArray[Any]:
     try:
         return map_array(path)
-    except (OSError, ValueError, SyntaxError, TypeError, OverflowError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a .npy file of numbers ({error})", "save it with numpy.save") from error
