@@ -31,7 +31,7 @@ def read_parquet(path: Path, dialect: Dialect, cursor: Cursor) -> Iterator[Raw]:
                 yield from _rows(batch, seen)
                 seen += batch.num_rows
                 cursor.done = size * seen // total
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: damaged Parquet file ({error})", _MEND) from error
 
 
@@ -51,7 +51,7 @@ def read_arrow(path: Path, dialect: Dialect, cursor: Cursor) -> Iterator[Raw]:
                     yield from _rows(piece, seen)
                     seen += piece.num_rows
                     cursor.done = source.tell()
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: damaged Arrow file ({error})", _MEND) from error
 
 

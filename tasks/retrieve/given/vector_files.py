@@ -140,7 +140,7 @@ class VectorFiles:
     def _column(self, path: Path, names: Sequence[str]) -> str:
         try:
             there = pq.read_schema(path).names
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: damaged Parquet file ({error})", "write the file again") from error
         for name in names:
             if name in there:
@@ -176,7 +176,7 @@ def _batches(path: Path, column: str, size: int = _ROWS) -> Iterator[pa.RecordBa
     try:
         with pq.ParquetFile(path) as file:
             yield from map(checked, file.iter_batches(batch_size=size, columns=[column]))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: damaged Parquet file ({error})", "write the file again") from error
 
 
