@@ -25,7 +25,7 @@ from tasks.store.manifest import Part
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
-STAGE = Stage(name="train-retriever", version=3, function="tasks.finetune.run:run", unit="steps", model=True)
+STAGE = Stage(name="train-retriever", version=4, function="tasks.finetune.run:run", unit="steps", model=True)
 QUERIES_FILE = "queries.parquet"  # query_id, norm_hash, group of the queries that the model and those before it were trained on
 
 

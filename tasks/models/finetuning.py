@@ -34,6 +34,7 @@ from tasks.models.pieces import Pieces, threads, without_dropout
 from tasks.models.runtime import Report
 from tasks.models.samples import Frozen, Ints, Samples, shuffled
 from tasks.models.train_settings import TrainSettings
+from tasks.models.tokenizers import forget_last_batch
 from tasks.models.trainer import Planned, Trainer, Watch, arguments_of, dataset_of, last_checkpoint
 from tasks.models.training import deterministic
 from tasks.runner.cores import worker_cores
@@ -110,6 +111,7 @@ def finetune(
         trainer.train(resume_from_checkpoint=str(last) if last else None)
         model.max_seq_length = own_length
         if device.is_first:
+            forget_last_batch(model.tokenizer)
             model.save_pretrained(str(folder), create_model_card=False)
         losses = [(int(entry["step"]), float(entry["loss"])) for entry in trainer.state.log_history if "loss" in entry]
         return Outcome(trainer.state.global_step, losses, watch.resumed_from, _said(trainer.state.log_history))

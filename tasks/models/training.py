@@ -23,6 +23,7 @@ from tasks.models.hardware import training_attention
 from tasks.models.location import locate
 from tasks.models.runtime import Report
 from tasks.models.settings import TeacherTraining
+from tasks.models.tokenizers import forget_last_batch
 from tasks.runner.cores import cores
 
 Logits = NDArray[np.float32]
@@ -72,6 +73,7 @@ def train_cross_encoder(
                 schedule.step()
                 report(1)
             after = _logits(pool, model, tokenizer, measured, body)
+        forget_last_batch(tokenizer)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return before, after

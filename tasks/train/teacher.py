@@ -19,7 +19,7 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 from tasks.train.sampling import Sample, sample
 
-STAGE = Stage(name="train-teacher", version=4, function="tasks.train.run:run", unit="steps", model=True)
+STAGE = Stage(name="train-teacher", version=5, function="tasks.train.run:run", unit="steps", model=True)
 
 _AUTO_FOLDS = 3
 _BACKWARD = 3  # a training step costs about three forward passes

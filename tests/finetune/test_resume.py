@@ -4,9 +4,11 @@ import pickle
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from tasks.errors import StorageError
 from tasks.finetune.stage import STAGE, jobs
 from tasks.models.materialise import materialise
 from tasks.models.trainer import COMPLETE, last_checkpoint
@@ -59,6 +61,32 @@ def test_stopped_at_a_step(site, model, train, whole):
     assert (done.meta["resumed_from"], done.meta["steps"], sum(told)) == (16, STEPS, STEPS)
     assert names(done) == names(whole)
     assert done.meta["losses"] == whole.meta["losses"]
+
+
+def test_stopped_while_the_model_is_written(make_site, model, train):
+    """The next run goes on from the last step, so it tokenises nothing before it saves the tokenizer."""
+
+    def start(site):
+        mined = site.mined(site.documents(), 12, lambda n: [(n + 1) % 12])
+        (job,) = jobs(site.storage, mined, site.queries([None] * 12), model, train(epochs=2, save_every=3), REASONS)
+        assert job.units == 6
+        return job
+
+    site, other = make_site(), make_site()
+    at_once = run_job(other.storage.root, STAGE, start(other), lambda _: None)
+    job, blocked = start(site), Path(site.storage.root) / "data" / "train-retriever"
+    blocked.parent.mkdir(exist_ok=True)
+    blocked.write_text("no folder can be made here")
+    with pytest.raises(StorageError):
+        run_job(site.storage.root, STAGE, job, lambda _: None)
+    blocked.unlink()
+    script = (  # in a process of its own, whose tokenizer is new
+        "import pickle, sys; from tasks.runner.runner import run_job; from tasks.finetune.stage import STAGE;"
+        "root, job = pickle.load(sys.stdin.buffer); print(run_job(root, STAGE, job, lambda n: None).meta['resumed_from'])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], input=pickle.dumps((site.storage.root, job)), capture_output=True, check=True)
+    assert ended.stdout.split()[-1] == b"6"
+    assert names(run_job(site.storage.root, STAGE, job, lambda _: None)) == names(at_once)
 
 
 @pytest.mark.parametrize("loss", [{"kind": "negative_cache", "cache_size": 20, "top_k": 3}, {"kind": "noisy_pair_corrector"}])
