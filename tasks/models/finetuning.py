@@ -33,8 +33,8 @@ from tasks.models.losses.tables import PairScores, Rows
 from tasks.models.pieces import Pieces, threads, without_dropout
 from tasks.models.runtime import Report
 from tasks.models.samples import Frozen, Ints, Samples, shuffled
-from tasks.models.train_settings import TrainSettings
 from tasks.models.tokenizers import forget_last_batch
+from tasks.models.train_settings import TrainSettings
 from tasks.models.trainer import Planned, Trainer, Watch, arguments_of, dataset_of, last_checkpoint
 from tasks.models.training import deterministic
 from tasks.runner.cores import worker_cores
