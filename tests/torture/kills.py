@@ -132,9 +132,10 @@ def _place(seen: list[str], commits: list[str]) -> str:
 
 
 def _faults(root: Path) -> Iterator[str]:
-    """What a record or a pointer names and is not there as it was written."""
+    """What a record or a pointer names and is not there as it was written. The audit follows a round: a kill between may leave it to be made."""
     if root.exists():
-        yield from (str(fault) for fault in verify(open_storage(str(root))).faults)
+        faults = verify(open_storage(str(root))).faults
+        yield from (str(fault) for fault in faults if (fault.name, fault.kind) != ("pointers/audit.json", "missing"))
 
 
 def _problems(root: Path, last: dict[str, Any], expected: dict[str, str], written: Counter[str]) -> Iterator[str]:
@@ -147,4 +148,4 @@ def _problems(root: Path, last: dict[str, Any], expected: dict[str, str], writte
     again = [name for name, times in written.items() if "/parts/" in name and times > 1]
     if again:
         yield f"finished partitions were computed again: {again}"
-    yield from (f"not whole: {fault}" for fault in _faults(root))
+    yield from (f"not whole: {fault}" for fault in verify(open_storage(str(root))).faults)
