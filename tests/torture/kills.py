@@ -132,7 +132,7 @@ def _place(seen: list[str], commits: list[str]) -> str:
 
 
 def _faults(root: Path) -> Iterator[str]:
-    """What a record or a pointer names and is not there as it was written. The audit follows a round: a kill between may leave it to be made."""
+    """What a record or a pointer names and is not there as it was written; but the audit, which follows a round, may be yet to be made."""
     if root.exists():
         faults = verify(open_storage(str(root))).faults
         yield from (str(fault) for fault in faults if (fault.name, fault.kind) != ("pointers/audit.json", "missing"))
