@@ -138,6 +138,7 @@ class ArtifactProgress:
         self._state: dict[str, _Count] = {}
         self._ids: dict[str, Any] = {}
         self._stop = threading.Event()
+        self._telling = threading.Lock()  # what is told last is what was last
         here = contextvars.copy_context()  # Prefect's settings are of a context: without them it would look for another server
         self._thread = threading.Thread(target=here.run, args=(self._update,), daemon=True, name="progress-artifacts")
 
@@ -172,7 +173,8 @@ class ArtifactProgress:
         count = self._state.pop(manifest.stage, None)
         if count is not None:
             count.done = count.total
-            self._tell(manifest.stage, count)
+            with self._telling:
+                self._tell(manifest.stage, count)
 
     def say(self, text: str) -> None:
         """See :class:`tasks.runner.runner.Progress`. It stands among the run's logs."""
@@ -181,7 +183,9 @@ class ArtifactProgress:
     def _update(self) -> None:
         while not self._stop.wait(self._every):
             for stage, count in list(self._state.items()):
-                self._tell(stage, count)
+                with self._telling:
+                    if self._state.get(stage) is count:
+                        self._tell(stage, count)
 
     def _tell(self, stage: str, count: _Count) -> None:
         from prefect.artifacts import update_progress_artifact

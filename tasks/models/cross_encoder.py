@@ -93,7 +93,7 @@ def log_odds(logits: NDArray[np.float32], label: int) -> NDArray[np.float32]:
         logits: shape (n, labels).
         label: which.
 
-    >>> log_odds(np.array([[0.0, 0.0, np.log(2.0)]], dtype=np.float32), 2).tolist()
+    >>> log_odds(np.array([[0.0, 0.0, np.log(2.0)]], dtype=np.float32), 2).round(6).tolist()
     [0.0]
     """
     others = np.delete(logits.astype(np.float64), label, axis=1)

@@ -14,7 +14,7 @@ from tasks.store.storage import open_storage
 from tests.e2e.conftest import round_settings, write_collection
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mined(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mined")
     collection = write_collection(folder / "beir")

@@ -70,7 +70,8 @@ def test_scores_are_those_of_padded_batches(body, texts, kind):
     assert is_packed(made._model) and offset(made._model) == (1 if kind == "roberta" else 0)
     found = made.score(pairs).logits
     np.testing.assert_allclose(found, wanted.score(pairs).logits, rtol=1e-4, atol=1e-4)
-    np.testing.assert_array_equal(made.score(pairs[3:7]).logits, found[3:7])
+    # the head's product is over the pairs of a call, and a CPU's kernels differ with their number
+    np.testing.assert_allclose(made.score(pairs[3:7]).logits, found[3:7], rtol=1e-6)
 
 
 def test_a_model_that_cannot_be_packed_stays_as_it_is(body, texts, caplog):

@@ -169,7 +169,7 @@ def test_two_selections_by_one_recipe_are_reported_each_at_its_own_settings(roun
     assert {one.recipe for one in data.false_negatives} == {first, "top", second}
     for name, selection in ((first, chosen), (second, record.selection(key))):
         (judged,) = (row for row in measured(setting.storage, selection, "estimates.parquet").to_pylist() if is_judged(row))
-        assert [one.rate for one in data.false_negatives if (one.recipe, one.estimator) == (name, judged["estimator"])] == [judged["rate"]]
+        assert [one.rate for one in data.false_negatives if (one.recipe, one.estimator) == (name, "judged (exact)")] == [judged["rate"]]
     # the slices are the chosen one's: its share of queries served by query length
     yields = measured(setting.storage, chosen, "slices.parquet").to_pylist()
     expected = {(row["slice"], row["value_of_slice"]): row["served"] for row in yields if row["slice"] != "all"}

@@ -95,6 +95,7 @@ def mined(tmp_path_factory, collection):
     for name in ("rounds", "latest", "datasets.json", "audit.json"):
         place = folder / "root/pointers" / name
         shutil.rmtree(place) if place.is_dir() else place.unlink()
+    shutil.rmtree(folder / "root/manifests/pointers")  # else a pointer that is gone were damage
     return folder / "root"
 
 
