@@ -30,7 +30,8 @@ stack: install  ## Postgres, S3, a Prefect server with its worker, Dask: docs/in
 	$(BIN)/python -m infra.stack --folder $(or $(STACK),mining/stack)
 
 test: install  ## all tests, no network, by two processes (WORKERS=2)
-	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(or $(WORKERS),2) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not gpu" -n $(or $(WORKERS),2) --dist loadfile --no-loadscope-reorder \
+		tests/e2e tests/torture tests tasks flows  # the longest first
 
 bench: install  ## mining beside sentence-transformers' miner, then again with what is known (ROOT=folder); half an hour on two cores
 	$(BIN)/python -m tests.bench.mining --root $(or $(ROOT),mining/bench-mining)
