@@ -77,7 +77,8 @@ def given_candidates(context: Context, settings: MineSettings, retrieve: Retriev
             files = matches(f"retrieve.further.{source.name}.files", source.files) if source.kind in FROM_FILES else []
             earlier = _earlier(context.storage, settings, source) if source.kind == "rounds" else ()
             if source.kind != "rounds" or earlier:
-                made.candidates[source.name] = given_source(context, source, files, dataset.documents, dataset.queries, earlier, prefix)
+                read = (files, dataset.documents, dataset.queries, earlier, prefix, dataset.chunked)
+                made.candidates[source.name] = given_source(context, source, *read)
     return made
 
 

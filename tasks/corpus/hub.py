@@ -33,6 +33,14 @@ def is_hub_id(path: str) -> bool:
     return bool(_HUB_ID.fullmatch(path)) and not path.startswith(".") and not Path(path).exists()
 
 
+_TASKS = {  # tasks whose repository has another name than the task in small letters
+    "ClimateFEVER": "climate-fever",
+    "FiQA2018": "fiqa",
+    "QuoraRetrieval": "quora",
+    "TRECCOVID": "trec-covid",
+}
+
+
 def fetched_repository(name: str, revision: str = "") -> Path:
     """A folder with a repository's dataset as ``save_to_disk`` writes it: by configuration corpus, queries and qrels, else the whole.
 
@@ -52,7 +60,7 @@ def fetched_task(name: str, revision: str = "") -> Path:
     Raises:
         InputError: it cannot be fetched.
     """
-    return fetched_repository(f"mteb/{name.lower()}", revision)
+    return fetched_repository(f"mteb/{_TASKS.get(name, name.lower())}", revision)
 
 
 def fetched_ir_dataset(name: str) -> Path:

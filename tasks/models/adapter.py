@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from tasks.errors import ModelError
@@ -24,8 +25,10 @@ def merge(model: Any, adapter: str, revision: str | None, name: str) -> Any:
 
     folder = locate_adapter(adapter, revision)
     try:
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
-    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")  # PEFT would go on with an update of zero
+            return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, AttributeError, TypeError, UserWarning) as error:
         made_for = adapter_base(folder) or "an unnamed base"
         raise ModelError(
             f"adapter {adapter} does not fit model {name}: {type(error).__name__}: {str(error)[:200]}",

@@ -34,6 +34,9 @@ def mined(tmp_path_factory, cross_encoder):
                 "positive_ids": [f"d{number}"],
             }
             queries.write(json.dumps(row) + "\n")
+    lines = [f"q{number} Q0 d{number}#{chunk:04d} {1 + chunk} {9 - chunk} run\n" for number in range(len(SUBJECTS)) for chunk in (0, 1)]
+    (folder / "splade.trec").write_text("".join(lines))
+    further = [{"name": "splade", "kind": "run", "files": [str(folder / "splade.trec")]}]
     teacher = {"path": str(cross_encoder), "dtype": "float32", "device": "cpu"}
     settings = MineSettings.model_validate(
         {
@@ -49,7 +52,7 @@ def mined(tmp_path_factory, cross_encoder):
                 "query_partitions": 1,
             },
             "model": MODEL,
-            "retrieve": {"dense": {"top_k": 20}, "bm25": None},
+            "retrieve": {"dense": {"top_k": 20}, "bm25": None, "further": further},
             "teacher": {**teacher, "depth": 20, "max_length": 48, "ensemble": [{**teacher, "max_length": 12}]},
             "recipe": {"name": "top", "depth": 20, "duplicates": False},
             "recipes": [{"name": "improved-contrast", "depth": 20, "bm25": 0, "own": 0, "duplicates": False}],
@@ -85,6 +88,14 @@ def test_siblings_are_negatives_only_of_the_recipe_that_takes_them(mined):
     assert siblings(of_contrast)
     assert "sibling_chunk" in result.selections[0].reasons
     assert any("embed-documents: " in note and "were cut at its max_length" in note for note in result.notes)
+
+
+def test_a_run_names_chunks_wherever_their_documents_lie(mined):
+    context, result = mined
+    table = stored_table(context.storage, find_round(context.storage, result.round))
+    rows = read_parts(context.storage, table.scored, "scored.parquet").to_pylist()
+    named = {(row["query_id"], row["doc_id"]) for row in rows if row["splade_rank"] is not None}
+    assert named == {(f"q{number}", f"d{number}#{chunk:04d}") for number in range(len(SUBJECTS)) for chunk in (0, 1)}
 
 
 def test_an_ensemble_gives_the_mean_and_how_far_its_teachers_disagree(mined):

@@ -1,5 +1,7 @@
 """Adapters, 8-bit layers, teachers with several labels, causal language models as teachers: real files, tiny models."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,19 @@ def test_a_missing_base_and_a_wrong_one_are_said(adapter, tmp_path):
         (other / name).write_bytes((packaged() / name).read_bytes())
     with pytest.raises(ModelError, match="does not fit model"):
         encode(path=str(other), adapter=str(adapter))
+
+
+def test_an_adapter_of_other_layers_names_is_no_silent_zero(adapter, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    moved = shutil.copytree(adapter, tmp_path / "moved")
+    weights = load_file(moved / "adapter_model.safetensors")
+    save_file(
+        {name.replace("base_model.model.", "base_model.model.bert.", 1): value for name, value in weights.items()},
+        moved / "adapter_model.safetensors",
+    )
+    with pytest.raises(ModelError, match="does not fit model"):
+        encode(adapter=str(moved))
 
 
 def test_eight_bits_are_near_and_no_batch_changes_them():
