@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -11,16 +10,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tasks.errors import StorageError
+from tasks.store.folders import cache_folder
 from tasks.store.keys import digest
 
 Kept = TypeVar("Kept", bound=BaseModel)
-
-
-def cache_folder() -> Path:
-    """HARDMINE_CACHE, else ``hardmine`` under XDG_CACHE_HOME, else ~/.cache/hardmine."""
-    if os.environ.get("HARDMINE_CACHE"):
-        return Path(os.environ["HARDMINE_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hardmine"
 
 
 def find(kind: type[Kept], *key: object) -> Kept | None:

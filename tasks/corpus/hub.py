@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.errors import InputError, UsageError
+from tasks.store.folders import cache_folder, whole_folder
 from tasks.store.keys import digest
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -83,22 +81,7 @@ def _stamps(folder: Path) -> list[str]:
 
 def _kept(identity: list[str], save: Callable[[Path], None]) -> Path:
     """The cache's folder of that identity; made in full, or not at all."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    base = Path(os.environ.get("HARDMINE_CACHE") or Path(caches) / "hardmine") / "datasets"
-    folder = base / digest(identity)
-    if folder.is_dir():
-        return folder
-    making = base / f".{uuid.uuid4().hex}"
-    making.mkdir(parents=True)
-    try:
-        save(making)
-        making.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # no other process was first
-            raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return folder
+    return whole_folder(cache_folder() / "datasets" / digest(identity), save)
 
 
 def _save_repository(name: str, revision: str, folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import xxhash
 
 from tasks.errors import ModelError
 from tasks.models.settings import Dtype
+from tasks.store.folders import whole_folder
 from tasks.store.keys import digest
 
 _DTYPES: dict[Any, Dtype] = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -29,18 +28,7 @@ def keep_model(model: Any, folder: Path) -> Path:
     """
     if getattr(model, "backend", "torch") != "torch":
         raise ModelError(f"a model with the backend {model.backend} cannot be kept", 'load it with backend="torch"')
-    target = folder / _digest(model)
-    if not target.is_dir():
-        made = folder / f".{uuid.uuid4().hex}"
-        try:
-            model.save_pretrained(str(made), create_model_card=False)
-            made.rename(target)
-        except OSError:
-            if not target.is_dir():  # else another run was first
-                raise
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-    return target
+    return whole_folder(folder / _digest(model), lambda made: model.save_pretrained(str(made), create_model_card=False))
 
 
 def dtype_of(model: Any) -> Dtype:

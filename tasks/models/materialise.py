@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.stored import is_reference, model_files, stored_part
+from tasks.store.folders import whole_folder
 from tasks.store.manifest import FileRecord, Part
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
@@ -33,21 +33,17 @@ def materialise(storage: Storage, part: Part) -> Path:
         name, path = next((name, local_file(storage, record)) for name, record in records.items())
         return Path(str(path).removesuffix(f"/{name}"))
     base = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "models"
-    target = base / part.checksum
-    if _whole(target, records):
-        return target
     base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    making = base / f".{uuid.uuid4().hex}"
-    for name, record in records.items():
-        (making / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(local_file(storage, record), making / name)
+    target = base / part.checksum
     if not _whole(target, records):
         shutil.rmtree(target, ignore_errors=True)
-    try:
-        making.rename(target)
-    except OSError:  # another worker was first
-        shutil.rmtree(making)
-    return target
+    return whole_folder(target, lambda making: _fetch(storage, records, making))
+
+
+def _fetch(storage: Storage, records: Mapping[str, FileRecord], folder: Path) -> None:
+    for name, record in records.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(local_file(storage, record), folder / name)
 
 
 def spec_here(storage: Storage, spec: ModelSpec) -> ModelSpec:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
+from tasks.remote.budget import Spent
 from tasks.store.keys import digest
 from tasks.store.manifest import FileRecord, is_there
 from tasks.store.output import Output
@@ -60,6 +61,11 @@ class Answer(BaseModel):
     seconds: float = 0.0
     calls: int = 0
     asked: str = ""
+
+    @property
+    def spent(self) -> Spent:
+        """On all tries."""
+        return Spent(self.calls, self.prompt_tokens, self.completion_tokens, self.money)
 
 
 def store_of(model: str, revision: str) -> str:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Generic
 
 from pydantic import BaseModel
@@ -18,7 +17,7 @@ from tasks.remote.answers import Answer, answer_key, find, store_of
 from tasks.remote.batch import Export, export_prompts
 from tasks.remote.budget import Budget, OutOfBudget, Spent
 from tasks.remote.client import Client, Message, Rejected, Reply
-from tasks.remote.forms import SHOWN, Form, bare, correction, form_schema, most_tokens, parse, prompt_bytes
+from tasks.remote.forms import Form, answer_of, bare, correction, form_schema, most_tokens, prompt_bytes
 from tasks.remote.journal import Journal, take_over
 from tasks.remote.pace import Pace, Stopped, Transient
 from tasks.remote.settings import ChatSettings
@@ -237,36 +236,12 @@ class _Run(Generic[Form]):
                     with self._lock:
                         self._journal.add(answer)
                 raise
-            answer = self._made(key, question, reply, cost, seconds, answer)
+            before = Spent() if answer is None else answer.spent
+            answer = answer_of(key, question.prompt, reply, self._form, cost + before, seconds)
             if answer.status != "retry":
                 return answer
         assert answer is not None, "at least one try is made"
         return answer.model_copy(update={"status": "malformed"})
-
-    def _made(self, key: str, question: Question, reply: Reply, cost: Spent, seconds: float, before: Answer | None) -> Answer:
-        """An answer from one try, with what the tries before it cost."""
-        status, reason = ("refused", reply.refusal) if reply.refusal else ("ok", "")
-        if status == "ok":
-            try:
-                parse(self._form, reply)
-            except ValueError as error:
-                status, reason = "retry", str(error)
-        return Answer.model_validate(
-            {
-                "key": key,
-                "prompt": question.prompt,
-                "status": status,
-                "reason": reason[:SHOWN],
-                "content": reply.content,
-                "model": reply.model,
-                "prompt_tokens": cost.prompt_tokens + (before.prompt_tokens if before else 0),
-                "completion_tokens": cost.completion_tokens + (before.completion_tokens if before else 0),
-                "money": cost.money + (before.money if before else 0.0),
-                "seconds": round(seconds, 4),
-                "calls": cost.calls + (before.calls if before else 0),
-                "asked": datetime.now(UTC).isoformat("T", "seconds"),
-            }
-        )
 
     def _once(self, messages: list[Message]) -> tuple[Reply, Spent, float]:
         """One request, paid for."""

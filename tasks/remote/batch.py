@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tasks.errors import InputError
 from tasks.remote.answers import Answer, find, keep
 from tasks.remote.body import request_body
-from tasks.remote.client import Reply
-from tasks.remote.forms import SHOWN, form_schema, parse
-from tasks.remote.settings import ChatSettings
+from tasks.remote.budget import Spent
+from tasks.remote.client import reply_of
+from tasks.remote.forms import answer_of, form_schema
+from tasks.remote.settings import ChatSettings, cost_of
 from tasks.store.keys import digest
 from tasks.store.seal import put_record, read_record
 from tasks.store.storage import Storage
@@ -204,28 +205,8 @@ def _answer(line: str, by_key: Mapping[str, BatchRecord], forms: Mapping[str, ty
 
 def _made(key: str, record: BatchRecord, body: Mapping[str, Any], form: type[BaseModel]) -> Answer:
     choice, usage = body["choices"][0], body.get("usage") or {}
-    message, finish = choice["message"], choice.get("finish_reason")
-    refusal = message.get("refusal") or ("content filter" if finish == "content_filter" else "")
-    reply = Reply(content=message.get("content") or "", model=str(body.get("model") or ""), refusal=refusal, cut=finish == "length")
-    status, reason = ("refused", refusal) if refusal else ("ok", "")
-    if status == "ok":
-        try:
-            parse(form, reply)
-        except ValueError as error:
-            status, reason = "retry", str(error)
+    message, finish, model = choice["message"], choice.get("finish_reason"), str(body.get("model") or "")
     told, gave = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    return Answer.model_validate(
-        {
-            "key": key,
-            "prompt": record.prompt,
-            "status": status,
-            "reason": reason[:SHOWN],
-            "content": reply.content,
-            "model": reply.model,
-            "prompt_tokens": told,
-            "completion_tokens": gave,
-            "money": (told * record.price_in + gave * record.price_out) / 1e6,
-            "calls": 1,
-            "asked": datetime.now(UTC).isoformat("T", "seconds"),
-        }
-    )
+    reply = reply_of(message.get("content") or "", message.get("refusal") or "", finish, model, told, gave)
+    money = cost_of(told, gave, record.price_in, record.price_out)
+    return answer_of(key, record.prompt, reply, form, Spent(1, told, gave, money))

@@ -116,7 +116,7 @@ class Client:
                     finish = choice.finish_reason or finish
         if finish is None:
             raise Transient("the stream was cut")
-        return _made("".join(pieces), "".join(refusal), finish, model, usage)
+        return reply_of("".join(pieces), "".join(refusal), finish, model, *_counted(usage))
 
     def _try(self, once: Callable[[], Result]) -> Result:
         """Call, with the library's errors in our words. None of them shows the key."""
@@ -151,19 +151,24 @@ class Client:
 def _reply(completion: Any) -> Reply:
     if not completion.choices:
         raise Transient("an answer without choices")
-    choice = completion.choices[0]
-    return _made(choice.message.content or "", choice.message.refusal or "", choice.finish_reason, completion.model, completion.usage)
+    choice, (told, gave) = completion.choices[0], _counted(completion.usage)
+    return reply_of(choice.message.content or "", choice.message.refusal or "", choice.finish_reason, completion.model, told, gave)
 
 
-def _made(content: str, refusal: str, finish: str | None, model: str, usage: Any) -> Reply:
+def reply_of(content: str, refusal: str, finish: str | None, model: str, told: int | None, gave: int | None) -> Reply:
+    """What a chat endpoint gave, from the fields of its answer; ``told``, ``gave``: tokens of the prompt and of the answer."""
     return Reply(
         content=content,
         model=model or "",
         refusal=refusal or ("content filter" if finish == "content_filter" else ""),
         cut=finish == "length",
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
+        prompt_tokens=told,
+        completion_tokens=gave,
     )
+
+
+def _counted(usage: Any) -> tuple[int | None, int | None]:
+    return (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
 
 
 def _matrix(rows: Sequence[Any]) -> NDArray[np.float32]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from tasks.remote.answers import Answer
+from tasks.remote.budget import Spent
 from tasks.remote.client import Message, Reply
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -33,6 +35,41 @@ def parse(form: type[Form], reply: Reply) -> Form:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'answer'}: {first['msg']}"[:SHOWN]) from None
+
+
+def answer_of(key: str, prompt: str, reply: Reply, form: type[BaseModel], cost: Spent, seconds: float = 0.0) -> Answer:
+    """A reply as an answer to keep: ``ok``, ``refused``, or ``retry`` where it has not the wanted form.
+
+    Args:
+        key: of the answer.
+        prompt: label of the prompt's file.
+        reply: what the endpoint gave.
+        form: that is wanted.
+        cost: of all tries.
+        seconds: of the try that gave it.
+    """
+    status, reason = ("refused", reply.refusal) if reply.refusal else ("ok", "")
+    if status == "ok":
+        try:
+            parse(form, reply)
+        except ValueError as error:
+            status, reason = "retry", str(error)
+    return Answer.model_validate(
+        {
+            "key": key,
+            "prompt": prompt,
+            "status": status,
+            "reason": reason[:SHOWN],
+            "content": reply.content,
+            "model": reply.model,
+            "prompt_tokens": cost.prompt_tokens,
+            "completion_tokens": cost.completion_tokens,
+            "money": cost.money,
+            "seconds": round(seconds, 4),
+            "calls": cost.calls,
+            "asked": datetime.now(UTC).isoformat("T", "seconds"),
+        }
+    )
 
 
 def bare(content: str) -> str:

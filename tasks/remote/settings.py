@@ -91,7 +91,12 @@ class ChatSettings(EndpointSettings):
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Money for so many tokens."""
-        return (prompt_tokens * self.price_in + completion_tokens * self.price_out) / 1e6
+        return cost_of(prompt_tokens, completion_tokens, self.price_in, self.price_out)
+
+
+def cost_of(prompt_tokens: int, completion_tokens: int, price_in: float, price_out: float) -> float:
+    """Money for so many tokens, at prices for a million."""
+    return (prompt_tokens * price_in + completion_tokens * price_out) / 1e6
 
 
 class BudgetSettings(Settings):

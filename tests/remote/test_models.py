@@ -10,7 +10,6 @@ from tasks.models.fingerprint import document_spec, teacher_spec
 from tasks.models.remote import RemoteEmbedder, RemoteReranker
 from tasks.models.settings import ModelSettings, TeacherSettings
 from tasks.runner.runner import run_job
-from tasks.store.keys import digest
 from tasks.store.tables import read_array
 from tests.embed.conftest import make_part, storage  # noqa: F401
 from tests.remote.server import Behaviour, Endpoint, serving
@@ -132,23 +131,6 @@ def test_what_cannot_be_is_refused_before_anything_runs(endpoint):
         MineSettings(dataset={"name": "d", "format": "beir", "path": "p"}, model=remote(endpoint), rounds=2)
     with pytest.raises(ValueError, match="a remote teacher has a path"):
         TeacherSettings(path="t", remote={"api": "openai", "url": "http://h/v1"})
-
-
-def test_fingerprints_of_local_models_are_as_before():
-    named = (
-        "weights",
-        "prompt",
-        "title_template",
-        "max_length",
-        "dtype",
-        "device",
-        "batch_tokens",
-        "truncate_dim",
-        "similarity",
-        "backend",
-    )
-    found = document_spec(LOCAL)
-    assert found.fingerprint == digest({name: getattr(found, name) for name in named})
 
 
 def test_a_missing_key_is_named_before_anything_runs(endpoint, tmp_path, monkeypatch):
