@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from flows.forking import mend_forked_children
 from flows.pointed import Pointed, pointed, pointed_again
 from tasks.errors import UsageError
 from tasks.models.iterable import IterableRows, Row, State, agreed, rank_and_ranks
@@ -55,6 +56,7 @@ class RoundStream(IterableRows):
         tail: Tail = "repeat",
         seed: int | None = None,
     ) -> None:
+        mend_forked_children()
         super().__init__(self._rows)
         self._root, self._dataset, self._format, self._stage = root, dataset, format_name, stage
         self._tail, self._seed = tail, seed
@@ -171,5 +173,6 @@ def as_datasets(root: str, dataset: str | None = None, format_name: str = "tripl
     """
     from flows.stream_datasets import stream
 
+    mend_forked_children()
     found = pointed(open_storage(root), dataset, format_name, stage, number)
     return stream(root, found), found.round

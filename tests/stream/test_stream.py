@@ -1,6 +1,9 @@
 """Streams of real files: followed, divided and resumed, on a local root and on S3, by torch's and datasets' own loaders."""
 
 import json
+import shutil
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from tasks.store.manifest import Part, StageManifest, commit_stage
 from tasks.store.output import Output
 from tests.audit.world import new_world, stage
 
+ROOT = Path(__file__).parents[2]
 SIZES = (5, 4, 6)
 ROWS = sum(SIZES)
 
@@ -189,6 +193,36 @@ def test_datasets_streams_divides_and_resumes_it(world, name):
     assert as_datasets(world.storage.root, "toy", name)[1] == 2
 
 
+READ_BESIDE_PREFECT = """
+import sys
+from prefect._internal.concurrency.services import QueueService
+from torch.utils.data import DataLoader
+from flows.stream import RoundStream
+
+class Idle(QueueService):
+    async def _handle(self, item):
+        print("handled", item)
+
+Idle.instance().send("in the parent")
+loader = DataLoader(RoundStream(sys.argv[1]), batch_size=2, num_workers=2, collate_fn=lambda rows: [row["n"] for row in rows])
+print([number for batch in loader for number in batch])
+"""
+
+
+def test_a_loaders_workers_end_well_in_a_process_that_ran_a_flow(local):
+    done = subprocess.run(
+        [sys.executable, "-c", READ_BESIDE_PREFECT, local.storage.root],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    *_, told = (line for line in done.stdout.splitlines() if line.startswith("["))
+    assert sorted(json.loads(told)) == list(range(ROWS))
+    assert "handled in the parent" in done.stdout  # the parent's own queue is emptied as ever
+
+
 READ_AS_RANK = """
 import sys, json, torch.distributed as dist
 from flows.stream import RoundStream
@@ -203,17 +237,13 @@ dist.destroy_process_group()
 @pytest.mark.slow
 def test_ranks_of_torch_distributed_read_the_round_that_rank_0_found(local, tmp_path):
     """Rank 1 has a copy of the root without a round, so that it must take what rank 0 says."""
-    import shutil
-    import subprocess
-    import sys
-
     shutil.copytree(local.storage.root, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "pointers")
     roots = (local.storage.root, str(tmp_path / "copy"))
     started = [
         subprocess.Popen(
             [sys.executable, "-c", READ_AS_RANK, root, str(rank), f"file://{tmp_path}/meet"],
-            cwd=Path(__file__).parents[2],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
