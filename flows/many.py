@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from flows.checks import check_models
 from flows.many_settings import ManySettings, Member
 from flows.mine import cluster, mine_round
-from flows.results import CostRecorder, MineResult
-from flows.round import prepare_dataset, recipes_for
+from flows.results import MineResult
+from flows.round import compose_recipes, prepare_dataset
 from flows.server import prefect_api
 from flows.settings import MineSettings
 from flows.sources import given_candidates
@@ -27,7 +26,6 @@ from tasks.mixture.settings import MIXED
 from tasks.mixture.stage import Ingredient
 from tasks.mixture.task import mixture
 from tasks.runner.runner import Context, Progress
-from tasks.select.recipe import Facts
 from tasks.store.lease import at_work
 from tasks.store.manifest import StageManifest
 from tasks.store.pointers import update_pointer
@@ -92,7 +90,7 @@ def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping
     datasets: dict[str, Dataset] = {}
     for name, run in runs.items():
         datasets[name] = prepare_dataset(context, run, borrowed[name])
-        recipes_for(run, Facts(run.num_negatives, datasets[name].max_positives, datasets[name].document_count, datasets[name].query_count))
+        compose_recipes(run, datasets[name])
     for one, other in itertools.combinations(datasets.values(), 2):
         check_ids(context.storage, one, other)
     for name, run in runs.items():
@@ -128,11 +126,9 @@ def _borrowed(settings: ManySettings, member: Member) -> list[Source]:
 
 
 def _mixed(context: Context, settings: ManySettings, rounds: Sequence[MineResult], name: str) -> tuple[MixedFiles, StageManifest]:
-    recorder = CostRecorder(context.progress)
     ingredients = [
         _ingredient(context.storage, settings, member, mined, name) for member, mined in zip(settings.datasets, rounds, strict=True)
     ]
-    context = Context(context.storage, context.executor, recorder)
     manifest, folder = mixture(context, name, ingredients, settings.mixture, settings.rows_per_shard)
     meta: dict[str, Any] = manifest.parts[0].meta
     return MixedFiles(format=name, folder=folder, rows=int(meta["rows"]), datasets=meta["datasets"]), manifest
@@ -154,4 +150,4 @@ def _ingredient(storage: Storage, settings: ManySettings, member: Member, mined:
 def _pointer(rounds: Sequence[MineResult], files: Sequence[tuple[MixedFiles, StageManifest]]) -> dict[str, Any]:
     """What the newest files are; all that they need is kept by it."""
     formats = {file.format: {"stage": manifest.stage, "key": manifest.key, "folder": file.folder} for file, manifest in files}
-    return dict(json.loads(json.dumps({"rounds": [mined.round for mined in rounds], "formats": formats})))
+    return {"rounds": [mined.round for mined in rounds], "formats": formats}

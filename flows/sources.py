@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from flows.settings import MineSettings
-from tasks.audit.records import RoundRecord, StageRef, list_rounds
+from flows.stored import stored_stage
+from tasks.audit.records import RoundRecord, list_rounds
 from tasks.corpus.dataset import Dataset
 from tasks.embed.task import embed_documents, embed_queries
-from tasks.errors import InputError, StorageError
+from tasks.errors import InputError
 from tasks.file_patterns import matches
 from tasks.models.fingerprint import document_spec, query_spec
 from tasks.models.settings import ModelSettings
@@ -21,7 +22,7 @@ from tasks.retrieve.given.vector_files import check_vectors
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.retrieve.task import given_source, given_vectors, retrieve_dense
 from tasks.runner.runner import Context
-from tasks.store.manifest import Part, StageManifest, read_stage
+from tasks.store.manifest import Part, StageManifest
 from tasks.store.storage import Storage
 
 
@@ -137,16 +138,9 @@ def _earlier(storage: Storage, settings: MineSettings, source: FurtherSource) ->
 
 
 def _negatives(storage: Storage, record: RoundRecord) -> Negatives:
-    selected = _stage(storage, record.selection(record.selection_id).select)
-    return Negatives(record.number, selected.parts, _stage(storage, record.roles["scored"]).parts)
+    selected = stored_stage(storage, record.selection(record.selection_id).select)
+    return Negatives(record.number, selected.parts, stored_stage(storage, record.roles["scored"]).parts)
 
 
 def _fingerprint(storage: Storage, record: RoundRecord) -> str:
-    return str(_stage(storage, record.roles["query_vectors"]).parts[0].meta.get("model"))
-
-
-def _stage(storage: Storage, reference: StageRef) -> StageManifest:
-    found = read_stage(storage, reference.stage, reference.key)
-    if found is None:
-        raise StorageError(f"{storage.root}: files of stage {reference.stage} are gone", "mine that round again, or name other rounds")
-    return found
+    return str(stored_stage(storage, record.roles["query_vectors"]).parts[0].meta.get("model"))

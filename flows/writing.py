@@ -16,6 +16,7 @@ from flows.judging import check_judge, judge_recipe
 from flows.results import CostRecorder
 from flows.scoring import extended_scores
 from flows.selection import Decided, Selected, Table, decide, run_selection, shard_settings
+from flows.settings import MineSettings
 from flows.stored import recipe_of, stored_settings, stored_stage, stored_table
 from flows.written_recipe import with_written
 from tasks.audit.asks import keep_asking
@@ -30,7 +31,8 @@ from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
 from tasks.sql import run
 from tasks.store.manifest import StageManifest
-from tasks.store.tables import keep_table, read_array, read_parts, read_table, take_texts
+from tasks.store.tables import keep_table, read_parts, read_table, take_texts
+from tasks.store.vectors import stored_vectors
 from tasks.templates import document_inputs
 from tasks.write.gap import adversarial_gap
 from tasks.write.negatives import KEPT, PREFIX, Drafts, Need, looked_at, write_prompt, write_questions
@@ -90,7 +92,7 @@ def write_negatives(
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
     table, mined, recipe = stored_table(context.storage, record), stored_settings(record), recipe_of(record, wanted)
-    _check(record, table, settings, export is None)
+    _check(record, mined, table, settings, export is None)
     asked, drafts, needs = _asked(context, record, table, decide(context, table, recipe, mined.seed), settings, export)
     stored = keep_table(context.storage, f"written/{record.dataset}", drafts)
     documents = written_documents(context, stored)
@@ -100,7 +102,7 @@ def write_negatives(
             "raise the budget, or look at the prompt; the answers are kept",
         )
     vectors = embed_documents(context, mined.document_encoder, f"{record.dataset}.written", documents.parts)
-    extended, scored = _extended(context, record, table, documents, vectors)
+    extended, scored = _extended(context, record, mined, table, documents, vectors)
     chosen = with_written(recipe, settings, bool(mined.teacher))
     judged = judge_recipe(context, extended, chosen, settings.judge, mined.seed, written=PREFIX, export=export) if settings.judge else None
     chosen = judged.recipe if judged else chosen
@@ -130,7 +132,7 @@ def write_negatives(
     return Written(f"{published.dataset}/{published.number}", selected, facts, tuple(notes))
 
 
-def _check(record: RoundRecord, table: Table, settings: WriteSettings, keys: bool) -> None:
+def _check(record: RoundRecord, mined: MineSettings, table: Table, settings: WriteSettings, keys: bool) -> None:
     write_prompt(settings)
     settings.budget.check(settings.model)
     if keys:
@@ -144,7 +146,7 @@ def _check(record: RoundRecord, table: Table, settings: WriteSettings, keys: boo
         raise UsageError(f"{name}: its candidates are partial (teacher.lazy)", "mine with teacher.lazy: false")
     if SOURCE in table.sources:
         raise UsageError(f"{name} has written negatives already", "name the round that it was made from")
-    if stored_settings(record).fixed_encoder is not None:
+    if mined.fixed_encoder is not None:
         raise UsageError(f"{name} has a fixed encoder, which written documents have no vectors of", "mine without fixed_encoder")
 
 
@@ -190,7 +192,7 @@ def _needs(context: Context, table: Table, place: int, part: Any) -> list[Need]:
 
 
 def _extended(
-    context: Context, record: RoundRecord, table: Table, documents: StageManifest, vectors: StageManifest
+    context: Context, record: RoundRecord, mined: MineSettings, table: Table, documents: StageManifest, vectors: StageManifest
 ) -> tuple[Table, StageManifest]:
     """The round's table with the written candidates in it: the teacher scores what it has not scored."""
     before = stored_stage(context.storage, record.stage("candidates"))
@@ -198,9 +200,10 @@ def _extended(
     merged = written_candidates(context, before.parts, table.queries, table.query_vectors, written, encoded, len(table.documents))
     sources = [*table.sources, SOURCE]
     corpus = [*table.documents, documents.parts[0].only("docs.parquet")]
-    trained = stored_stage(context.storage, record.stage("train-teacher")).parts if _trains(record) else ()
+    trains = mined.teacher is not None and mined.teacher.train is not None
+    trained = stored_stage(context.storage, record.stage("train-teacher")).parts if trains else ()
     scored = extended_scores(
-        context, stored_settings(record), sources, table.depths.get("teacher", 0), merged, table.queries, corpus, trained, table.calibration
+        context, mined, sources, table.depths.get("teacher", 0), merged, table.queries, corpus, trained, table.calibration
     )
     depths = {**table.depths, SOURCE: 1_000}
     extended = replace(
@@ -213,11 +216,6 @@ def _extended(
         depths=depths,
     )
     return extended, scored
-
-
-def _trains(record: RoundRecord) -> bool:
-    teacher = stored_settings(record).teacher
-    return teacher is not None and teacher.train is not None
 
 
 def _publish(
@@ -262,12 +260,7 @@ def _unique(rows: pa.Table) -> pa.Table:
 
 def _vectors(context: Context, table: Table, rows: pa.Table) -> Any:
     partition, row = (rows[name].to_numpy().astype(np.int64) for name in ("doc_partition", "doc_row"))
-    found: list[Any] = [None] * len(row)
-    for number in np.unique(partition).tolist():
-        vectors = read_array(context.storage, table.document_vectors[number].file("vectors.npy"))
-        for place in np.flatnonzero(partition == number).tolist():
-            found[place] = np.asarray(vectors[row[place]], dtype=np.float32)
-    return np.array(found, dtype=np.float32)
+    return stored_vectors(context.storage, table.document_vectors)(partition, row)
 
 
 def _statuses(drafts: pa.Table) -> dict[str, int]:

@@ -30,7 +30,6 @@ class Request:
         include_positives: whether positives are candidates, too.
         rescored: whether a cross-encoder's scores are compared instead of the cosine.
         filters: by name, those that are given.
-        verbose: whether to say what was done.
     """
 
     anchor: str
@@ -45,7 +44,6 @@ class Request:
     include_positives: bool
     rescored: bool
     filters: Mapping[str, float] = field(default_factory=dict)
-    verbose: bool = True
 
     @property
     def depth(self) -> int:
@@ -87,7 +85,6 @@ def checked(dataset: Any, given: Mapping[str, Any], say: Any) -> Request:
         include_positives=given["include_positives"],
         rescored=given["cross_encoder"] is not None and bool(filters),
         filters=filters,
-        verbose=given["verbose"],
     )
 
 

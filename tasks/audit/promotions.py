@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from tasks.schema import PROMOTIONS
@@ -19,8 +18,8 @@ from tasks.sql import run
 from tasks.store.keys import digest
 from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
 from tasks.store.seal import find_record, put_record, read_record
-from tasks.store.storage import Storage, checked_copy
-from tasks.store.tables import keep_table
+from tasks.store.storage import Storage
+from tasks.store.tables import keep_table, read_kept
 
 
 class PromotionRecord(BaseModel):
@@ -116,8 +115,7 @@ def promotion_manifests(storage: Storage, dataset: str) -> list[str]:
 
 def promoted_pairs(storage: Storage, record: PromotionRecord) -> pa.Table:
     """The pairs of one promotion (:data:`tasks.schema.PROMOTIONS`)."""
-    with pq.ParquetFile(checked_copy(storage, record.path, record.bytes, record.checksum)) as file:
-        return file.read()
+    return read_kept(storage, record.path, record.bytes, record.checksum)
 
 
 def rebuild_promotions(storage: Storage, dataset: str) -> None:

@@ -30,11 +30,6 @@ class ChunkSettings(Settings):
         return self
 
     @property
-    def step(self) -> int:
-        """Tokens from one start to the next."""
-        return self.stride or self.tokens
-
-    @property
     def counts_words(self) -> bool:
         """Whether words are counted, not a model's tokens."""
         return self.tokenizer == WORDS

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from tasks.store.storage import Storage, checked_copy
-from tasks.store.tables import keep_table
+from tasks.store.storage import Storage
+from tasks.store.tables import keep_table, read_kept
 
 JUDGEMENTS = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())])
 
@@ -34,5 +33,4 @@ def keep_judgements(storage: Storage, pairs: pa.Table) -> Judgements:
 
 def read_judgements(storage: Storage, kept: Judgements) -> pa.Table:
     """The pairs."""
-    with pq.ParquetFile(checked_copy(storage, kept.path, kept.bytes, kept.checksum)) as file:
-        return file.read()
+    return read_kept(storage, kept.path, kept.bytes, kept.checksum)

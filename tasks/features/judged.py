@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from tasks.features.base import Call, FeatureInputs, row_jobs, write_features
@@ -18,7 +17,7 @@ from tasks.schema import JUDGEMENTS
 from tasks.settings import Settings
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
-from tasks.store.storage import checked_copy
+from tasks.store.tables import read_kept
 
 STAGE = Stage(name="feature-judged", version=1, function="tasks.features.judged:run", unit="candidates")
 
@@ -47,8 +46,7 @@ def run(work: Work, out: Output) -> None:
     table = work.table("scored", "scored.parquet", ["query_id", "doc_id"])
     judged = JUDGEMENTS.empty_table()
     if settings.path:
-        with pq.ParquetFile(checked_copy(work.storage, settings.path, settings.bytes, settings.checksum)) as file:
-            judged = file.read()
+        judged = read_kept(work.storage, settings.path, settings.bytes, settings.checksum)
     place = pc.index_in(_keys(table), value_set=_keys(judged))
     by = judged["decided_by"].take(place)
     by = pc.if_else(pc.equal(by, ""), pa.scalar(None, pa.string()), by)

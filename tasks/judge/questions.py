@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, Field
 
@@ -27,13 +26,13 @@ class Verdict(BaseModel):
         return self.confidence if self.relevant else 1.0 - self.confidence
 
 
-def judge_prompt(settings: JudgeSettings, base: Path = Path()) -> Prompt:
+def judge_prompt(settings: JudgeSettings) -> Prompt:
     """The prompt that the settings name.
 
     Raises:
         UsageError: it is missing, or shows the judge no query or no document.
     """
-    return load_prompt(settings.prompt, FIELDS, ("query", "document"), base)
+    return load_prompt(settings.prompt, FIELDS, ("query", "document"))
 
 
 def judge_questions(

@@ -13,7 +13,7 @@ from typing import Generic
 from pydantic import BaseModel
 
 from tasks.errors import ModelError
-from tasks.remote.answers import Answer, answer_key, find, store_of
+from tasks.remote.answers import Answer, answer_key, find, settled, store_of
 from tasks.remote.batch import Export, export_prompts
 from tasks.remote.budget import Budget, OutOfBudget, Spent
 from tasks.remote.client import Client, Message, Rejected, Reply
@@ -76,8 +76,7 @@ def keys_of(settings: ChatSettings, questions: Sequence[Question], form: type[Ba
 def known(storage: Storage, settings: ChatSettings, questions: Sequence[Question], form: type[Form]) -> Asked[Form]:
     """What is kept; nothing is asked."""
     keys = keys_of(settings, questions, form)
-    found = find(storage, store_of(settings.model, settings.revision), set(keys))
-    found = {key: answer for key, answer in found.items() if answer.status != "retry"}
+    found = settled(find(storage, store_of(settings.model, settings.revision), set(keys)))
     return _asked(keys, found, form, len(found))
 
 
@@ -116,7 +115,7 @@ def ask(
     with turn(storage, f"answers/{store}", "asking", lambda other: say(f"{settings.model}: waiting for {other}, which is asking it")):
         take_over(storage, store)
         kept = find(storage, store, set(keys))
-        found = {key: answer for key, answer in kept.items() if answer.status != "retry"}
+        found = settled(kept)
         cached = len(found)
         report(sum(key in found for key in keys))
         todo = {key: question for key, question in zip(keys, questions, strict=True) if key not in found}

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tasks.errors import InputError
-from tasks.remote.answers import Answer, find, keep
+from tasks.remote.answers import Answer, find, keep, settled
 from tasks.remote.body import request_body
 from tasks.remote.budget import Spent
 from tasks.remote.client import reply_of
@@ -164,8 +164,7 @@ def _kept(storage: Storage, groups: Sequence[tuple[BatchRecord, Sequence[Answer]
     new, known, kept = 0, 0, []
     statuses: dict[str, int] = {}
     for record, answers in groups:
-        found = find(storage, record.store, {answer.key for answer in answers})
-        before = {key for key, answer in found.items() if answer.status != "retry"}
+        before = settled(find(storage, record.store, {answer.key for answer in answers}))
         fresh = tuple(answer for answer in answers if answer.key not in before)
         keep(storage, record.store, fresh)
         kept += [(record, fresh)] if fresh else []

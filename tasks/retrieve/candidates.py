@@ -161,7 +161,8 @@ def _other_vectors(others: Others, place: int) -> dict[str, tuple[Part, ...]]:
 def run(work: Work, out: Output) -> None:
     """Write ``candidates.parquet``; meta: rows, positives, and how many of these each source retrieved."""
     settings = work.job.settings
-    queries = work.table("queries", "queries.parquet", ["query_id", "input_hash", "language"])
+    spoken = ["language"] if "languages" in settings else []
+    queries = work.table("queries", "queries.parquet", ["query_id", "input_hash", *spoken])
     asked = asked_rows(work, work.job.inputs["queries"][0])
     qrels = labelled_pairs(work, queries)
     if asked is not None:
@@ -173,9 +174,8 @@ def run(work: Work, out: Output) -> None:
     given = {name: _given(work, name, int(depth), asked) for name, depth in settings.get("given", {}).items()}
     found |= {name: one.found for name, one in given.items()}
     addresses = np.unique(np.concatenate([qrels.address, *(source.address for source in found.values())]))
-    texts = take_texts(
-        work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), ["doc_id", "input_hash", "language"]
-    )
+    wanted = ["doc_id", "input_hash", *spoken]
+    texts = take_texts(work.storage, work.job.inputs["documents"], partition_of(addresses), row_of(addresses), wanted)
     by_id = pc.array_sort_indices(texts["doc_id"].combine_chunks()).to_numpy()
     place = np.empty(len(by_id), dtype=np.int64)
     place[by_id] = np.arange(len(by_id))
@@ -183,8 +183,8 @@ def run(work: Work, out: Output) -> None:
     ranked = {name: _cut(source, places[name], settings["top_k"].get(name)) for name, source in found.items() if name not in given}
     ranked |= {name: (one.found.query, places[name], one.found.score, one.rank) for name, one in given.items()}
     if "languages" in settings:
-        spoken = (queries["language"], texts.take(pa.array(by_id))["language"])
-        ranked = {name: _in_languages(one, settings["languages"], *spoken) for name, one in ranked.items()}
+        languages = (queries["language"], texts.take(pa.array(by_id))["language"])
+        ranked = {name: _in_languages(one, settings["languages"], *languages) for name, one in ranked.items()}
     labelled = qrels.query * len(addresses) + place[np.searchsorted(addresses, qrels.address)]
     pairs = np.unique(np.concatenate([labelled, *(query * len(addresses) + doc for query, doc, _, _ in ranked.values())]))
     query, doc = np.divmod(pairs, max(len(addresses), 1))

@@ -105,11 +105,6 @@ class FurtherSource(Settings):
         return self.kind in GIVEN
 
     @property
-    def has_scores(self) -> bool:
-        """Whether a score of its own can be in the candidates: triplets have ranks only."""
-        return self.kind != "triplets"
-
-    @property
     def depth(self) -> int:
         """Its deepest rank; :data:`ALL`: whatever there is."""
         return self.top_k or (ALL if self.is_given else _SEARCHED_DEPTH)

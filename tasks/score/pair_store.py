@@ -22,16 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.schema import PAIRS
-from tasks.store.keys import digest
-from tasks.store.manifest import FileRecord, is_there
+from tasks.store.manifest import FileRecord
 from tasks.store.output import Output
-from tasks.store.pointers import read_pointer, update_pointer
-from tasks.store.seal import find_record, put_record
+from tasks.store.segments import BUCKETS, MAX_SEGMENTS, Segments, bucket_file, may_hold
 from tasks.store.storage import Storage
 from tasks.store.tables import local_file
 
-MAX_SEGMENTS = 16
-_BUCKETS = "0123456789abcdef"
 _KEYS = ["query_hash", "doc_hash"]
 
 
@@ -44,41 +40,29 @@ def put_marker(storage: Storage, teacher: str, key: str, record: FileRecord) -> 
         key: of the partition that wrote it.
         record: the file.
     """
-    put_record(storage, f"{_folder(teacher)}{key}.json", record)
+    _store(storage, teacher).mark(key, record)
 
 
 def segments(storage: Storage, teacher: str) -> list[FileRecord]:
     """The files that hold a teacher's pairs now: what a stage pins at its start. Files that are gone are left out."""
-    merged, fresh = _state(storage, teacher)
-    return [*merged, *fresh.values()]
+    return _store(storage, teacher).files()
 
 
 def pin(storage: Storage, teacher: str, limit: int = MAX_SEGMENTS) -> list[FileRecord]:
     """:func:`segments`, merged first where there are more than ``limit`` of them."""
-    _, fresh = _state(storage, teacher)
-    if len(fresh) > limit:
-        compact(storage, teacher)
-    return segments(storage, teacher)
+    return _store(storage, teacher).pin(limit, lambda: compact(storage, teacher))
 
 
 def compact(storage: Storage, teacher: str) -> bool:
-    """Merge all segments into a new generation.
+    """Merge all segments into a new generation: see :meth:`tasks.store.segments.Segments.merge`."""
 
-    Returns:
-        False if another process moved the pointer meanwhile; its generation stands, and what this one wrote is not used.
-    """
-    before = read_pointer(storage, _pointer(teacher))
-    merged, fresh = _state(storage, teacher)
-    replaced = sorted({*((before or {}).get("markers", [])), *fresh})
-    folder = f"pairs/{teacher}/{digest(replaced)}"
-    output = Output(storage, folder)
-    for bucket in _BUCKETS:
-        pieces = [_bucket(storage, record, bucket) for record in [*merged, *fresh.values()]]
-        table = first_of_each(pa.concat_tables(pieces))
-        if table.num_rows:
-            output.table(f"b={bucket}.parquet", table)
-    wanted = {"files": [record.model_dump(mode="json") for record in output.files], "markers": replaced}
-    return update_pointer(storage, _pointer(teacher), lambda now: wanted if now == before else None) == wanted
+    def write(output: Output, records: list[FileRecord]) -> None:
+        for bucket in BUCKETS:
+            table = first_of_each(pa.concat_tables([_bucket(storage, record, bucket) for record in records]))
+            if table.num_rows:
+                output.table(bucket_file(bucket), table)
+
+    return _store(storage, teacher).merge(write)
 
 
 def lookup(storage: Storage, files: Sequence[FileRecord], wanted: pa.Table) -> pa.Table:
@@ -133,32 +117,11 @@ def _may_hold(file: pq.ParquetFile, group: int, hashes: Any) -> bool:
 
 
 def _bucket(storage: Storage, record: FileRecord, bucket: str) -> pa.Table:
-    if record.name.startswith("b=") and record.name != f"b={bucket}.parquet":
+    if not may_hold(record, bucket):
         return PAIRS.empty_table()
     bounds = [("query_hash", ">=", bucket), ("query_hash", "<", bucket + "g")]
     return pq.read_table(local_file(storage, record), filters=bounds, partitioning=None).cast(PAIRS)
 
 
-def _state(storage: Storage, teacher: str) -> tuple[list[FileRecord], dict[str, FileRecord]]:
-    """The merged generation's files, and the segments that came after it, by marker."""
-    pointer = read_pointer(storage, _pointer(teacher)) or {"files": [], "markers": []}
-    merged = [FileRecord.model_validate(record) for record in pointer["files"]]
-    if not all(is_there(storage, record) for record in merged):
-        merged, pointer = [], {"files": [], "markers": []}
-    replaced = set(pointer["markers"])
-    fresh = {}
-    for name in storage.list_names(_folder(teacher)):
-        marker = name.removeprefix(_folder(teacher)).removesuffix(".json")
-        if marker not in replaced:
-            record = find_record(storage, name, FileRecord)
-            if record is not None and is_there(storage, record):
-                fresh[marker] = record
-    return merged, fresh
-
-
-def _folder(teacher: str) -> str:
-    return f"manifests/pairs/{teacher}/"
-
-
-def _pointer(teacher: str) -> str:
-    return f"pairs/{teacher}"
+def _store(storage: Storage, teacher: str) -> Segments:
+    return Segments(storage, f"pairs/{teacher}")

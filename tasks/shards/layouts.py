@@ -57,6 +57,12 @@ class Layout:
         offsets = self.offsets[start : stop + 1]
         return Layout(self.anchor[start:stop], offsets - offsets[0], self.lines[offsets[0] : offsets[-1]], self.positives[start:stop])
 
+    @property
+    def negatives(self) -> Ints:
+        """Shape (r,), how many of a row's lines are negatives."""
+        counts: Ints = np.diff(self.offsets) - self.positives
+        return counts
+
     def is_positive(self) -> NDArray[np.bool_]:
         """For each of ``lines``: whether it is a positive of its row."""
         place = np.arange(len(self.lines)) - np.repeat(self.offsets[:-1], np.diff(self.offsets))

@@ -40,6 +40,10 @@ class Material:
         """The query's text of each output row."""
         return self.queries.take(self.line_column("query_row", self.anchors.first[layout.anchor])).combine_chunks()
 
+    def query_ids(self, layout: Layout) -> pa.Array:
+        """The query's id of each output row."""
+        return self.line_column("query_id", self.anchors.first[layout.anchor])
+
     def document(self, lines: Ints, column: str = "document") -> pa.Array:
         """Text of the document on each of some lines."""
         return _whole(self.documents[column].take(pa.array(self.anchors.document[lines])))

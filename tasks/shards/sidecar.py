@@ -41,7 +41,7 @@ def sidecar(material: Material, layout: Layout, suspects: pa.Table) -> pa.Table:
     """The sidecar of some output rows, in :data:`SIDECAR`'s columns."""
     positive = layout.is_positive()
     counts = np.diff(layout.offsets)
-    query_id = material.line_column("query_id", material.anchors.first[layout.anchor])
+    query_id = material.query_ids(layout)
 
     def of_row(name: str) -> pa.Array:
         return listed(counts, material.line_column(name, layout.lines))
@@ -50,7 +50,7 @@ def sidecar(material: Material, layout: Layout, suspects: pa.Table) -> pa.Table:
         [
             query_id,
             listed(layout.positives, material.line_column("doc_id", layout.lines[positive])),
-            listed(counts - layout.positives, material.line_column("doc_id", layout.lines[~positive])),
+            listed(layout.negatives, material.line_column("doc_id", layout.lines[~positive])),
             of_row("dense_score"),
             of_row("teacher_logit"),
             of_row("label"),

@@ -40,6 +40,24 @@ def keep_table(storage: Storage, folder: str, table: pa.Table) -> tuple[str, int
     return keep_file(storage, folder, local)
 
 
+def read_kept(storage: Storage, path: str, size: int, checksum: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A Parquet file of the root as a table; without pyarrow.dataset, which ``pq.read_table`` loads, and with it pandas.
+
+    Args:
+        storage: the root.
+        path: under it.
+        size: bytes that were written.
+        checksum: of them.
+        columns: those wanted, in this order; none: all.
+
+    Raises:
+        StorageError: it is missing or damaged.
+    """
+    with pq.ParquetFile(checked_copy(storage, path, size, checksum)) as file:
+        table = file.read(list(columns) if columns else None)
+    return table.select(list(columns)) if columns else table
+
+
 def local_file(storage: Storage, record: FileRecord) -> Path:
     """A local path with a committed file's content.
 
@@ -50,10 +68,8 @@ def local_file(storage: Storage, record: FileRecord) -> Path:
 
 
 def read_table(storage: Storage, record: FileRecord, columns: Sequence[str] | None = None) -> pa.Table:
-    """A committed Parquet file as a table; without pyarrow.dataset, which ``pq.read_table`` loads, and with it pandas."""
-    with pq.ParquetFile(local_file(storage, record)) as file:
-        table = file.read(list(columns) if columns else None)
-    return table.select(list(columns)) if columns else table
+    """A committed Parquet file as a table: :func:`read_kept`."""
+    return read_kept(storage, record.path, record.bytes, record.checksum, columns)
 
 
 def whole_numbers(column: pa.ChunkedArray | pa.Array, missing: int = 0) -> NDArray[np.int64]:

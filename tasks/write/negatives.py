@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel, Field
 
@@ -41,13 +40,13 @@ class Need:
     positive: str
 
 
-def write_prompt(settings: WriteSettings, base: Path = Path()) -> Prompt:
+def write_prompt(settings: WriteSettings) -> Prompt:
     """The prompt that the settings name.
 
     Raises:
         UsageError: it is missing, or shows the writer no query or no positive.
     """
-    return load_prompt(settings.prompt, FIELDS, ("query", "positive"), base)
+    return load_prompt(settings.prompt, FIELDS, ("query", "positive"))
 
 
 def write_questions(prompt: Prompt, settings: WriteSettings, needs: Sequence[Need]) -> list[Question]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +55,13 @@ class Source:
     row: int
 
 
-def query_prompt(settings: QueryWriteSettings, base: Path = Path()) -> Prompt:
+def query_prompt(settings: QueryWriteSettings) -> Prompt:
     """The prompt that the settings name.
 
     Raises:
         UsageError: it is missing, or shows the writer no document.
     """
-    return load_prompt(settings.prompt, FIELDS, ("document",), base)
+    return load_prompt(settings.prompt, FIELDS, ("document",))
 
 
 def query_questions(prompt: Prompt, settings: QueryWriteSettings, sources: Sequence[Source]) -> list[Question]:

@@ -12,15 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import DOCS
 from tasks.store.keys import input_hash, norm_hash
 from tasks.store.manifest import Part
 from tasks.store.output import Output
-from tasks.store.storage import checked_copy
-from tasks.store.tables import read_array, whole_numbers
+from tasks.store.tables import read_array, read_kept, whole_numbers
 from tasks.write.negatives import KEPT
 
 SOURCE = "synthetic"
@@ -37,8 +35,7 @@ def document_jobs(stored: tuple[str, int, str]) -> list[Job]:
 def documents(work: Work, out: Output) -> None:
     """Write ``docs.parquet`` (each kept document once, by id) and ``written.parquet`` (all drafts, with what became of them)."""
     settings = work.job.settings
-    with pq.ParquetFile(checked_copy(work.storage, str(settings["path"]), int(settings["bytes"]), str(settings["checksum"]))) as file:
-        table = file.read()
+    table = read_kept(work.storage, str(settings["path"]), int(settings["bytes"]), str(settings["checksum"]))
     kept = {row["doc_id"]: row for row in table.filter(pc.equal(table["status"], KEPT)).to_pylist()}
     rows = [
         {
@@ -87,7 +84,7 @@ def candidate_jobs(
 def candidates(work: Work, out: Output) -> None:
     """Write ``candidates.parquet``: the partition's candidates and its queries' written documents, by query and document id."""
     table = work.table("candidates", "candidates.parquet")
-    rows = _rows(work)
+    rows = _rows(work, table["query_row"])
     new = pa.Table.from_pylist(rows, pa.schema([*table.schema, (f"{SOURCE}_rank", pa.int32()), (f"{SOURCE}_score", pa.float32())]))
     whole = pa.concat_tables([table, new], promote_options="default").sort_by([("query_row", "ascending"), ("doc_id", "ascending")])
     out.table("candidates.parquet", whole.combine_chunks())
@@ -95,11 +92,11 @@ def candidates(work: Work, out: Output) -> None:
     out.count(model_calls=0)
 
 
-def _rows(work: Work) -> list[dict[str, Any]]:
-    """Candidates of source ``synthetic``."""
+def _rows(work: Work, query_row: pa.ChunkedArray) -> list[dict[str, Any]]:
+    """Candidates of source ``synthetic``; ``query_row``: of the mined ones."""
     queries = work.table("queries", "queries.parquet", ["query_id", "input_hash"])
     place = {name: row for row, name in enumerate(queries["query_id"].to_pylist())}
-    mined = set(np.unique(whole_numbers(work.table("candidates", "candidates.parquet", ["query_row"])["query_row"])).tolist())
+    mined = set(np.unique(whole_numbers(query_row)).tolist())
     docs = work.table("written", "docs.parquet", ["doc_id", "input_hash"]).to_pylist()
     at = {row["doc_id"]: number for number, row in enumerate(docs)}
     pairs = [row for row in work.table("written", "written.parquet", ["query_id", "doc_id", "status"]).to_pylist() if row["status"] == KEPT]

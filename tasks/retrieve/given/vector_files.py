@@ -37,11 +37,10 @@ class VectorFiles:
     def __init__(self, source: FurtherSource, side: str) -> None:
         self._field = f"source {source.name}: {side}"
         self.paths = matches(f"retrieve.further.{source.name}.{side}", getattr(source, side))
-        self._names = _IDS[side]
         given = source.columns.doc_id if side == "documents" else source.columns.query_id
-        self._id_names = (given,) if given else self._names
+        self._id_names = (given,) if given else _IDS[side]
         self._vector_names = (source.columns.vector,) if source.columns.vector else _VECTORS
-        self._ids = getattr(source, f"{side[:-3] + 'y' if side == 'queries' else side[:-1]}_ids")
+        self._ids = source.document_ids if side == "documents" else source.query_ids
         kinds = {path.suffix for path in self.paths}
         if kinds not in ({".npy"}, {".parquet"}):
             raise InputError(f"{self._field}: {self.paths[0]} and the others must all be .npy or all .parquet", "name them by their kind")

@@ -6,7 +6,6 @@ Its reader draws one of ``pos`` and some of ``neg`` for each step. It takes the 
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
 from tasks.shards.layouts import Layout
@@ -19,7 +18,7 @@ def flagembedding(material: Material, layout: Layout, settings: ShardSettings) -
     positive = layout.is_positive()
     sides = {
         "pos": (layout.positives, layout.lines[positive]),
-        "neg": (np.diff(layout.offsets) - layout.positives, layout.lines[~positive]),
+        "neg": (layout.negatives, layout.lines[~positive]),
     }
     columns: dict[str, pa.Array] = {"query": material.query(layout)}
     for side, (counts, lines) in sides.items():

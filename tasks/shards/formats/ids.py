@@ -17,7 +17,7 @@ from tasks.shards.settings import ShardSettings
 def ids(material: Material, layout: Layout, settings: ShardSettings) -> pa.Table:
     """One row a query: query_id, positive_ids, negative_ids (hardest first)."""
     positives, negatives = _sides(material, layout)
-    return pa.table({"query_id": _query_ids(material, layout), "positive_ids": positives, "negative_ids": negatives})
+    return pa.table({"query_id": material.query_ids(layout), "positive_ids": positives, "negative_ids": negatives})
 
 
 def tevatron_ids(material: Material, layout: Layout, settings: ShardSettings) -> pa.Table:
@@ -26,7 +26,7 @@ def tevatron_ids(material: Material, layout: Layout, settings: ShardSettings) ->
     text = material.query(layout)
     return pa.table(
         {
-            "query_id": _query_ids(material, layout),
+            "query_id": material.query_ids(layout),
             "query": text,
             "query_text": text,
             "positive_document_ids": positives,
@@ -54,15 +54,11 @@ def corpus(material: Material, layout: Layout) -> dict[str, pa.Table]:
     return {"corpus": texts(material, layout)["documents"].rename_columns(["docid", "text"])}
 
 
-def _query_ids(material: Material, layout: Layout) -> pa.Array:
-    return material.line_column("query_id", material.anchors.first[layout.anchor])
-
-
 def _sides(material: Material, layout: Layout) -> tuple[pa.Array, pa.Array]:
     positive = layout.is_positive()
     return (
         listed(layout.positives, material.line_column("doc_id", layout.lines[positive])),
-        listed(np.diff(layout.offsets) - layout.positives, material.line_column("doc_id", layout.lines[~positive])),
+        listed(layout.negatives, material.line_column("doc_id", layout.lines[~positive])),
     )
 
 

@@ -22,7 +22,7 @@ def listwise(material: Material, layout: Layout, settings: ShardSettings) -> pa.
 
     return pa.table(
         {
-            "query_id": material.line_column("query_id", material.anchors.first[layout.anchor]),
+            "query_id": material.query_ids(layout),
             "query": material.query(layout),
             "doc_ids": of_row("doc_id"),
             "docs": listed(counts, material.document(layout.lines)),

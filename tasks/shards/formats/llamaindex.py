@@ -24,7 +24,7 @@ def llamaindex(material: Material, layout: Layout, settings: ShardSettings) -> p
     counts = np.diff(layout.offsets)
     return pa.table(
         {
-            "query_id": material.line_column("query_id", material.anchors.first[layout.anchor]),
+            "query_id": material.query_ids(layout),
             "query": material.query(layout),
             "doc_ids": listed(counts, material.line_column("doc_id", layout.lines)),
             "docs": listed(counts, material.document(layout.lines)),
@@ -40,7 +40,7 @@ def llamaindex_rerank(material: Material, layout: Layout, settings: ShardSetting
         {
             "query": material.query(layout),
             "relevant_passages": listed(layout.positives, material.document(layout.lines[positive])),
-            "hard_negatives": listed(np.diff(layout.offsets) - layout.positives, material.document(layout.lines[~positive])),
+            "hard_negatives": listed(layout.negatives, material.document(layout.lines[~positive])),
         }
     )
 

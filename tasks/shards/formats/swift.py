@@ -22,7 +22,7 @@ def swift(material: Material, layout: Layout, settings: ShardSettings) -> pa.Tab
         {
             "messages": listed(one, _messages("user", material.query(layout))),
             "positive_messages": listed(layout.positives, _documents(material, layout.lines[positive])),
-            "negative_messages": listed(np.diff(layout.offsets) - layout.positives, _documents(material, layout.lines[~positive])),
+            "negative_messages": listed(layout.negatives, _documents(material, layout.lines[~positive])),
         }
     )
 

@@ -5,7 +5,6 @@ Title and text stay apart: Tevatron joins them itself.
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,10 +18,10 @@ def tevatron(material: Material, layout: Layout, settings: ShardSettings) -> pa.
     positive = layout.is_positive()
     return pa.table(
         {
-            "query_id": material.line_column("query_id", material.anchors.first[layout.anchor]),
+            "query_id": material.query_ids(layout),
             "query": material.query(layout),
             "positive_passages": listed(layout.positives, _passages(material, layout.lines[positive])),
-            "negative_passages": listed(np.diff(layout.offsets) - layout.positives, _passages(material, layout.lines[~positive])),
+            "negative_passages": listed(layout.negatives, _passages(material, layout.lines[~positive])),
         }
     )
 

@@ -26,13 +26,13 @@ def trec_run(material: Material, layout: Layout, settings: ShardSettings) -> pa.
     trec_eval goes by the scores and not by the ranks, so both say the same here; the order of the recipe is in the sidecar.
     """
     negative = ~layout.is_positive()
-    lines, counts = layout.lines[negative], np.diff(layout.offsets) - layout.positives
+    lines, counts = layout.lines[negative], layout.negatives
     documents, scores = material.line_column("doc_id", lines), material.line_column("dense_score", lines)
     names, values = np.asarray(documents.to_pylist(), dtype=str), scores.to_numpy(zero_copy_only=False)
     order = pa.array(np.lexsort((names, -values, np.repeat(np.arange(len(layout)), counts))))
     return pa.table(
         {
-            "query_id": _queries(material, layout),
+            "query_id": material.query_ids(layout),
             "doc_ids": listed(counts, documents.take(order)),
             "scores": listed(counts, scores.take(order)),
         }
@@ -45,7 +45,7 @@ def trec_qrels(material: Material, layout: Layout, settings: ShardSettings) -> p
     relevance = pc.fill_null(material.line_column("relevance", lines), 1)
     return pa.table(
         {
-            "query_id": _queries(material, layout),
+            "query_id": material.query_ids(layout),
             "doc_ids": listed(layout.positives, material.line_column("doc_id", lines)),
             "relevance": listed(layout.positives, relevance),
         }
@@ -82,10 +82,6 @@ def qrels_lines(table: pa.Table) -> bytes:
         for query, documents, grades in _rows(table)
         for document, grade in zip(documents, grades, strict=True)
     )
-
-
-def _queries(material: Material, layout: Layout) -> pa.Array:
-    return material.line_column("query_id", material.anchors.first[layout.anchor])
 
 
 def _rows(table: pa.Table) -> Iterator[list[Any]]:
