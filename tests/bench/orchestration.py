@@ -128,7 +128,7 @@ def costs(folder: Path) -> Iterator[Cost]:
         yield command("mine, fresh, as a Prefect flow on a server", folder, fresh, PREFECT_API_URL=address, **own)
     further = "{model: {dtype: float32}, retrieve: {dense: {top_k: 100}, bm25: {top_k: 20}}}"
     source, choice = {"name": "small", "path": str(collection)}, {"recipe": "nv-retriever", "num_negatives": 3}
-    form = {"dataset": source, "models": {"max_length": 64}, "negatives": choice, "publishing": {"report": False}, "further": further}
+    form = {"dataset": source, "models": {"max_length": 64}, "negatives": choice, "further": further}  # with its HTML report
     yield from deployed(folder, form)
 
 
