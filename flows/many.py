@@ -17,7 +17,7 @@ from flows.round import compose_recipes, prepare_dataset
 from flows.server import prefect_api
 from flows.settings import MineSettings
 from flows.sources import given_candidates
-from flows.stored import find_round, stored_stage
+from flows.stored import find_round, stored_stage, stored_table
 from tasks.corpus.borrowed import borrowed_sources
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.sources import Source
@@ -34,7 +34,7 @@ from tasks.store.tables import read_parts
 
 
 class MixedFiles(BaseModel):
-    """One format of the mixture. ``datasets``: by name share, rows, batches, written, repeated, left_out, capped."""
+    """One format of the mixture. ``datasets``: by name share, rows, batches, written, repeated, left_out, capped, clashing."""
 
     model_config = ConfigDict(frozen=True)
     format: str
@@ -135,8 +135,8 @@ def _mixed(context: Context, settings: ManySettings, rounds: Sequence[MineResult
 
 
 def _ingredient(storage: Storage, settings: ManySettings, member: Member, mined: MineResult, name: str) -> Ingredient:
-    run = settings.of(member)
-    reference = find_round(storage, mined.round).selection(mined.selection_id).shards[name]
+    run, record = settings.of(member), find_round(storage, mined.round)
+    reference, table = record.selection(mined.selection_id).shards[name], stored_table(storage, record)
     return Ingredient(
         name=member.dataset.name,
         task=member.task,
@@ -144,6 +144,9 @@ def _ingredient(storage: Storage, settings: ManySettings, member: Member, mined:
         prompts={"query": run.model.query_prompt, "document": run.document_encoder.document_prompt},
         round=f"{mined.round} {mined.selection.recipe}",
         shards=stored_stage(storage, reference).parts,  # type: ignore[arg-type]
+        queries=table.queries,
+        documents=table.documents,
+        positive_min_grade=run.dataset.positive_min_grade,
     )
 
 

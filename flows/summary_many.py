@@ -13,10 +13,19 @@ def print_mixture(console: Console, result: ManyResult) -> None:
     """A line a dataset, and where the files are."""
     for file in result.mixture[:1]:
         table = Table(
-            "dataset", "rows", "share", "batches", "written", "repeated", "left out", title=f"Mixture {result.name}", title_justify="left"
+            "dataset",
+            "rows",
+            "share",
+            "batches",
+            "written",
+            "repeated",
+            "left out",
+            "clashing",
+            title=f"Mixture {result.name}",
+            title_justify="left",
         )
         for name, facts in file.datasets.items():
-            counts = [f"{int(facts[one]):,}" for one in ("batches", "written", "repeated", "left_out")]
+            counts = [f"{int(facts[one]):,}" for one in ("batches", "written", "repeated", "left_out", "clashing")]
             table.add_row(escape(name), f"{int(facts['rows']):,}", f"{100 * facts['share']:.1f} %", *counts)
         console.print(table)
     for file in result.mixture:

@@ -89,6 +89,11 @@ def check_batches(result, size):
         for start in range(0, len(names), size):
             assert len(set(names[start : start + size])) == 1, f"batch {start // size} mixes datasets"
             assert len(names[start : start + size]) == size
+            queries = {row["query_id"] for row in sidecar[start : start + size]}
+            assert len(queries) == size, f"batch {start // size} has a query twice"
+            others = [{one for one in row["positive_ids"] if one is not None} for row in sidecar[start : start + size]]
+            assert sum(map(len, others)) == len(set().union(*others)), f"batch {start // size} has a positive twice"
+        assert {facts["clashing"] for facts in mixed.datasets.values()} == {0}
         assert {name: names.count(name) for name in set(names)} == {name: facts["written"] for name, facts in mixed.datasets.items()}
 
 
