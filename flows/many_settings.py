@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from flows.settings import MineSettings
+from flows.settings import MineSettings, model_path, with_moved_models
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import nearest
 from tasks.mixture.settings import MIXED, MixtureSettings
@@ -67,6 +67,12 @@ class ManySettings(MineSettings):
             for name in member.search:
                 if name not in names or name == member.dataset.name:
                     raise ValueError(f"datasets: {member.dataset.name} searches {name!r}, which is no other dataset of the list")
+            sources = [source.name for source in (*self.retrieve.further, *member.further)]
+            again = sorted({name for name in sources if sources.count(name) > 1})
+            if again:
+                raise ValueError(
+                    f"datasets: {member.dataset.name} has two further sources named {again[0]!r}; name one of them differently"
+                )
         if self.trains:
             raise ValueError("rounds and train are for one dataset; train on the mixture with a trainer of your own")
         if not set(self.formats) & set(MIXED):
@@ -95,11 +101,12 @@ class ManySettings(MineSettings):
 
     def resolved(self, base: Path) -> ManySettings:
         """See :meth:`flows.settings.MineSettings.resolved`."""
+
+        def further(member: Member) -> tuple[FurtherSource, ...]:
+            return tuple(with_moved_models(source.resolved(base), lambda path: model_path(base, path)) for source in member.further)
+
         members = tuple(
-            member.model_copy(
-                update={"dataset": member.dataset.resolved(base), "further": tuple(source.resolved(base) for source in member.further)}
-            )
-            for member in self.datasets
+            member.model_copy(update={"dataset": member.dataset.resolved(base), "further": further(member)}) for member in self.datasets
         )
         made = super().resolved(base)
         assert isinstance(made, ManySettings), "a copy is of the same class"

@@ -165,7 +165,7 @@ def prepare_dataset(context: Context, settings: MineSettings, borrowed: Sequence
         borrowed: documents of other datasets that are candidates too.
     """
     further = [*borrowed, *further_labels(context.storage, settings.dataset)]
-    return ingest_dataset(context, settings.dataset, settings.seed, further, sight_of(settings.document_encoder))
+    return ingest_dataset(context, settings.dataset, settings.seed, further, sight_of(settings.document_encoder, context.storage))
 
 
 def _retrieve(

@@ -16,6 +16,7 @@ from tasks.models.settings import ModelSettings, TeacherSettings
 from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
 from tasks.remote.settings import RemoteSettings
+from tasks.retrieve.further_settings import FurtherSource
 from tasks.retrieve.settings import RetrieveSettings
 from tasks.settings import Settings
 from tasks.shards.settings import FlagEmbeddingSettings
@@ -179,7 +180,7 @@ class MineSettings(Settings):
             update["judge"] = self.judge.model_copy(update={"prompt": str(base / Path(self.judge.prompt).expanduser())})
         if "://" not in self.root:
             update["root"] = str((base / Path(self.root).expanduser()).resolve())
-        return self.model_copy(update=update)._with_models(lambda path: _model_path(base, path))
+        return self.model_copy(update=update)._with_models(lambda path: model_path(base, path))
 
     def under(self, storage: Storage) -> MineSettings:
         """The same settings with models that lie in the root by names that hold wherever it is mounted."""
@@ -190,10 +191,7 @@ class MineSettings(Settings):
         update: dict[str, Any] = {}
         for name in ("model", "document_model", "fixed_encoder"):
             update |= _moved(self, name, change)
-        further = tuple(
-            source.model_copy(update={**_moved(source, "model", change), **_moved(source, "document_model", change)})
-            for source in self.retrieve.further
-        )
+        further = tuple(with_moved_models(source, change) for source in self.retrieve.further)
         update["retrieve"] = self.retrieve.model_copy(update={"further": further})
         if self.teacher is not None and self.teacher.path is not None:
             others = tuple(one.model_copy(update=_paths(one, change)) for one in self.teacher.ensemble)
@@ -202,6 +200,11 @@ class MineSettings(Settings):
             train = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
             update["teacher"] = self.teacher.model_copy(update={"train": train})
         return self.model_copy(update=update)
+
+
+def with_moved_models(source: FurtherSource, change: Callable[[str], str]) -> FurtherSource:
+    """A source of candidates with its models' paths changed."""
+    return source.model_copy(update={**_moved(source, "model", change), **_moved(source, "document_model", change)})
 
 
 def _moved(settings: Settings, name: str, change: Callable[[str], str]) -> dict[str, ModelSettings]:
@@ -215,7 +218,7 @@ def _paths(model: Settings, change: Callable[[str], str]) -> dict[str, str]:
     return {name: change(getattr(model, name)) for name in ("path", "adapter") if getattr(model, name) is not None}
 
 
-def _model_path(base: Path, path: str) -> str:
+def model_path(base: Path, path: str) -> str:
     """A folder beside run.yaml as an absolute path; hub ids and packaged models as they are."""
     local = base / Path(path).expanduser()
     return str(local.resolve()) if local.is_dir() or path.startswith((".", "~", "/")) else path

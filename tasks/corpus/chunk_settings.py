@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -28,6 +29,12 @@ class ChunkSettings(Settings):
         if self.stride is not None and self.stride > self.tokens:
             raise ValueError(f"stride {self.stride} is over tokens {self.tokens}: what lies between two chunks would be in none")
         return self
+
+    def resolved(self, base: Path) -> ChunkSettings:
+        """The same with a relative folder of the tokenizer taken from ``base``; hub ids and words stay."""
+        local = base / Path(self.tokenizer).expanduser()
+        is_folder = not self.counts_words and (local.is_dir() or self.tokenizer.startswith((".", "~", "/")))
+        return self.model_copy(update={"tokenizer": str(local.resolve())}) if is_folder else self
 
     @property
     def counts_words(self) -> bool:

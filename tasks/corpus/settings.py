@@ -211,6 +211,8 @@ class DatasetSettings(Settings):
             value = getattr(self, name)
             if value and not (name == "path" and self._is_name(base)):
                 paths[name] = absolute(base, value) if isinstance(value, str) else tuple(absolute(base, one) for one in value)
+        if self.chunk is not None:
+            paths["chunk"] = self.chunk.resolved(base)
         return self.model_copy(update=paths)
 
 

@@ -37,13 +37,13 @@ def jobs(queries: Sequence[Part], documents: Sequence[Part], sight: Sight, posit
     """
     texts = tuple(part.only("docs.parquet") for part in documents)
     keyed = {**sight._asdict(), "positive_min_grade": positive_min_grade}
-    folder = keyed.pop("folder")
+    tokenizer = keyed.pop("tokenizer")
     return [
         Job(
             part.index,
             {"queries": (part.only("queries.parquet", "qrels.parquet"),), "documents": texts},
             keyed,
-            {"folder": folder},
+            {"tokenizer": tokenizer},
             part.file("queries.parquet").rows or 0,
         )
         for part in queries
@@ -63,7 +63,7 @@ def run(work: Work, out: Output) -> None:
         _, first, inverse = np.unique(np.stack([partition, row]), axis=1, return_index=True, return_inverse=True)
         found = take_texts(work.storage, work.job.inputs["documents"], partition[first], row[first], ["title", "text"])
         inputs = [str(settings["prompt"]) + one for one in document_inputs(str(settings["template"]), found)]
-        ends = seen_ends(inputs, Spans(str(work.job.options["folder"])), int(settings["limit"]))
+        ends = seen_ends(inputs, Spans(str(work.job.options["tokenizer"]), work.storage), int(settings["limit"]))
         for number, name, place in zip(rows, asked["query_id"].to_pylist(), inverse.reshape(-1).tolist(), strict=True):
             cut[number] = is_cut(inputs[place].lower(), ends[place], answers[name])
     aside = qrels.filter(pa.array(cut))

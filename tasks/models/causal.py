@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tasks.errors import ModelError
+from tasks.models.causal_prompt import CausalPrompt, check_answer
 
 
 class _Cut(NamedTuple):
@@ -33,11 +33,11 @@ class CausalReranker(nn.Module):  # type: ignore[misc]
     Args:
         folder: of the model.
         arguments: for loading it, as sentence-transformers takes them.
-        prompt: ``template``, ``yes`` and ``no``.
+        prompt: what :func:`tasks.models.causal_prompt.resolved` gives.
         name: of the model, for errors.
 
     Raises:
-        ModelError: yes or no is not one token of the model's.
+        ModelError: yes or no is not one token of the model's, or its chat template cannot be used.
     """
 
     def __init__(self, folder: str, arguments: dict[str, Any], prompt: dict[str, str], name: str) -> None:
@@ -49,7 +49,7 @@ class CausalReranker(nn.Module):  # type: ignore[misc]
         self.model = AutoModelForCausalLM.from_pretrained(folder, **shared, **arguments["model_kwargs"]).to(arguments["device"])
         self.config = self.model.config
         self.max_seq_length = 0
-        self._head, self._tail = prompt["template"].split("{document}")
+        self._prompt = CausalPrompt(self.tokenizer, prompt, name)
         self._answers = [self._token(prompt[answer], answer, name) for answer in ("yes", "no")]
 
     def __getitem__(self, place: int) -> CausalReranker:
@@ -57,23 +57,19 @@ class CausalReranker(nn.Module):  # type: ignore[misc]
         return self
 
     def preprocess(self, pairs: Sequence[tuple[str, str]], prompt: str | None = None, processing_kwargs: Any = None) -> _Made:
-        """Token ids of each pair's prompt; of a document that is too long the end is cut, what follows it stays.
+        """Token ids of each pair's prompt; of a pair that is too long the longer side is cut, the prompt itself stays.
 
         Args:
             pairs: (query, document).
             prompt: put before each query.
             processing_kwargs: for the sake of sentence-transformers' signature.
+
+        Raises:
+            ModelError: the prompt alone has as many tokens as the model is given.
         """
-        heads = self._ids([self._head.replace("{query}", (prompt or "") + query) for query, _ in pairs], special=True)
-        documents = self._ids([document for _, document in pairs], special=False)
-        tail = self._ids([self._tail], special=False)[0]
-        made, cut = [], []
-        for head, document in zip(heads, documents, strict=True):
-            room = self.max_seq_length - len(head) - len(tail)
-            made.append([*head, *document[: max(0, room)], *tail][: self.max_seq_length])
-            cut.append(_Cut(len(document) > room))
-        found = _Made(input_ids=made, attention_mask=[[1] * len(ids) for ids in made])
-        found.encodings = cut
+        made = self._prompt.ids([((prompt or "") + query, document) for query, document in pairs], self.max_seq_length)
+        found = _Made(input_ids=[ids for ids, _ in made], attention_mask=[[1] * len(ids) for ids, _ in made])
+        found.encodings = [_Cut(is_cut) for _, is_cut in made]
         return found
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,15 +81,7 @@ class CausalReranker(nn.Module):  # type: ignore[misc]
         chosen = logits[torch.arange(len(mask), device=mask.device), last].float()
         return {"scores": chosen[:, self._answers[0]] - chosen[:, self._answers[1]]}
 
-    def _ids(self, texts: Sequence[str], special: bool) -> list[list[int]]:
-        found: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=special, verbose=False)["input_ids"]
-        return found
-
     def _token(self, text: str, answer: str, name: str) -> int:
-        ids = self._ids([text], special=False)[0]
-        if len(ids) != 1 or ids[0] == self.tokenizer.unk_token_id:
-            raise ModelError(
-                f"teacher {name}: {answer} {text!r} is {len(ids)} tokens of its tokenizer, or one that it does not know",
-                f"set teacher.causal.{answer} to a word that is one token, with or without a space before it",
-            )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        check_answer(answer, text, len(ids), ids == [self.tokenizer.unk_token_id], name)
         return ids[0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from tasks.models import causal_prompt
 from tasks.models.hardware import resolve_backend, resolve_device, resolve_dtype
 from tasks.models.location import locate, locate_adapter
 from tasks.models.settings import ModelSettings, TeacherSettings, TeacherTraining
@@ -164,7 +165,7 @@ def teacher_spec(settings: TeacherSettings, folder: Path | None = None, storage:
         adapter=settings.adapter,
         adapter_revision=settings.adapter_revision,
         label=settings.label,
-        causal=settings.causal.model_dump() if settings.causal else None,
+        causal=_causal(settings, path) if settings.causal else None,
         prompt=settings.prompt,
         title_template=settings.title_template,
         max_length=settings.max_length,
@@ -173,6 +174,15 @@ def teacher_spec(settings: TeacherSettings, folder: Path | None = None, storage:
         batch_tokens=settings.batch_tokens or _DEFAULT_TOKENS[device],
         backend=resolve_backend(settings.backend, device, dtype),
     )
+
+
+def _causal(settings: TeacherSettings, path: str) -> dict[str, str]:
+    """A language model's prompt; what cannot be asked with it is refused here, before a model runs."""
+    assert settings.causal is not None
+    folder = locate(path, settings.revision)
+    found = causal_prompt.resolved(settings.causal, folder, path)
+    causal_prompt.check(found, folder, settings.max_length, path)
+    return found
 
 
 def body_spec(settings: TeacherTraining, storage: Storage | None = None) -> ModelSpec:

@@ -111,10 +111,16 @@ class CausalSettings(Settings):
 
     template: str = Field(
         "Query: {query}\nDocument: {document}\nIs the document relevant to the query? Answer:",
-        description="The prompt, with {query} and {document}; a document that is too long is cut, what follows it stays.",
+        description="The prompt, with {query} and {document}; of a pair that is too long the longer side is cut, the prompt itself stays.",
     )
-    yes: str = Field(" yes", min_length=1, description="What it says of a relevant document: one token.")
-    no: str = Field(" no", min_length=1, description="What it says of another: one token.")
+    chat_template: Literal["auto", "never"] = Field(
+        "auto", description="auto: the prompt is the user's message of a chat, where the model's tokenizer has a template for that."
+    )
+    system: str = Field("", description="The system message of that chat; empty: none.")
+    yes: str | None = Field(
+        None, min_length=1, description="What it says of a relevant document: one token; empty: ` yes`, and in a chat `yes`."
+    )
+    no: str | None = Field(None, min_length=1, description="What it says of another: one token; empty: ` no`, and in a chat `no`.")
 
     @field_validator("template")
     @classmethod

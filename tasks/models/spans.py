@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from tasks.errors import ModelError
 from tasks.models.location import locate
 from tasks.models.settings import ModelSettings
-from tasks.models.stored import is_reference
+from tasks.models.stored import is_reference, model_files, stored_part
 from tasks.store.keys import file_checksum
+from tasks.store.storage import Storage
+from tasks.store.tables import local_file
 
 _WORD = re.compile(r"\S+")
 WORDS = "words"
@@ -21,7 +23,7 @@ WORDS = "words"
 class Sight(NamedTuple):
     """What a model sees of a document: how its input is made, and after how many tokens it is cut."""
 
-    folder: str
+    tokenizer: str  # a folder with a tokenizer.json, or the name of a checkpoint in the root
     checksum: str  # of tokenizer.json
     limit: int  # tokens, special ones among them
     prompt: str
@@ -32,15 +34,20 @@ class Spans:
     """Places of tokens in texts.
 
     Args:
-        folder: of a model with a tokenizer.json; empty: words between white space.
+        tokenizer: a folder with a tokenizer.json, or the name of a checkpoint in a root; empty: words between white space.
+        storage: that root.
+
+    Raises:
+        ModelError: the root has no such checkpoint.
+        StorageError: its tokenizer is damaged.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, tokenizer: str, storage: Storage | None = None) -> None:
         self._tokenizer: Any = None
-        if folder:
+        if tokenizer:
             from tokenizers import Tokenizer
 
-            self._tokenizer = Tokenizer.from_file(str(Path(folder) / "tokenizer.json"))
+            self._tokenizer = Tokenizer.from_file(str(_tokenizer_file(tokenizer, storage)))
             self._tokenizer.no_truncation()
             self._tokenizer.no_padding()
 
@@ -70,14 +77,44 @@ def tokenizer_of(path: str, revision: str | None = None) -> tuple[str, str]:
     return str(folder), file_checksum(file)
 
 
-def sight_of(model: ModelSettings) -> Sight | None:
-    """What an encoder of documents sees; ``None`` where that cannot be told beforehand (no tokenizer.json, or a model in the root)."""
-    if is_reference(model.path):
+def sight_of(model: ModelSettings, storage: Storage | None = None) -> Sight | None:
+    """What an encoder of documents sees; ``None`` where that cannot be told beforehand (no tokenizer.json, or behind an endpoint).
+
+    Args:
+        model: the encoder.
+        storage: the root, where the encoder may be a checkpoint in it: its tokenizer alone is read.
+
+    Raises:
+        ModelError: the root has no such checkpoint.
+    """
+    if model.remote is not None:
         return None
+    found = _of_checkpoint(model.path, storage) if is_reference(model.path) else _of_folder(model)
+    if found is None:
+        return None
+    tokenizer, checksum, config = found
+    positions = (json.loads(config.read_text()) if config is not None else {}).get("max_position_embeddings") or model.max_length
+    return Sight(tokenizer, checksum, min(model.max_length, int(positions)), model.document_prompt, model.title_template)
+
+
+def _of_folder(model: ModelSettings) -> tuple[str, str, Path | None] | None:
     try:
         folder, checksum = tokenizer_of(model.path, model.revision)
     except ModelError:
         return None
     config = Path(folder) / "config.json"
-    positions = (json.loads(config.read_text()) if config.is_file() else {}).get("max_position_embeddings") or model.max_length
-    return Sight(folder, checksum, min(model.max_length, int(positions)), model.document_prompt, model.title_template)
+    return folder, checksum, config if config.is_file() else None
+
+
+def _of_checkpoint(path: str, storage: Storage | None) -> tuple[str, str, Path | None] | None:
+    files = model_files(stored_part(storage, path))
+    if storage is None or "tokenizer.json" not in files:
+        return None
+    config = files.get("config.json")
+    return path, files["tokenizer.json"].checksum, local_file(storage, config) if config else None
+
+
+def _tokenizer_file(tokenizer: str, storage: Storage | None) -> Path:
+    if storage is None or not is_reference(tokenizer):
+        return Path(tokenizer) / "tokenizer.json"
+    return local_file(storage, model_files(stored_part(storage, tokenizer))["tokenizer.json"])

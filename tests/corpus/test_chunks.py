@@ -7,11 +7,17 @@ from pydantic import ValidationError
 from tasks.corpus.chunk_settings import ChunkSettings
 from tasks.corpus.chunks import NO_ANSWER, cut
 from tasks.corpus.visible import CUT, is_cut, seen_ends
+from tasks.errors import ModelError
 from tasks.models.location import packaged
 from tasks.models.settings import ModelSettings
 from tasks.models.spans import Spans, sight_of
+from tasks.models.stored import reference
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
+from tasks.store.keys import digest
+from tasks.store.manifest import Part, commit_part
+from tasks.store.output import Output
+from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 
 WORDS = [f"w{number}" for number in range(30)]
@@ -94,7 +100,8 @@ def test_siblings_are_no_negatives_unless_a_recipe_takes_them():
     assert "sibling_chunk" not in [rule.name for rule in compose_recipe("top", Facts(num_negatives=3, max_positives=1)).rules]
 
 
-def test_a_positive_that_is_cut_before_its_answer_is_set_aside(site):
+def late_answers(site):
+    """Keyword arguments for ``ingest``: an answer at the end of a document, at the start of one, in none."""
     filler = "a plain sentence that says nothing of it. " * 20
     docs = [
         {"doc_id": "late", "text": filler + "The capital is Lima."},
@@ -107,8 +114,11 @@ def test_a_positive_that_is_cut_before_its_answer_is_set_aside(site):
         {"query_id": "c", "query": "what else", "answers": ["something"], "positive_ids": ["without"]},
         {"query_id": "d", "query": "no answers", "positive_ids": ["late"]},
     ]
-    given = {"corpus": site.jsonl("docs.jsonl", docs), "queries": site.jsonl("queries.jsonl", queries)}
-    sight = sight_of(ModelSettings(max_length=32))
+    return {"corpus": site.jsonl("docs.jsonl", docs), "queries": site.jsonl("queries.jsonl", queries)}
+
+
+def test_a_positive_that_is_cut_before_its_answer_is_set_aside(site):
+    given, sight = late_answers(site), sight_of(ModelSettings(max_length=32))
     dataset = site.ingest(sight=sight, **given)
     grades = {(row["query_id"], row["doc_id"]): row["relevance"] for row in site.qrels(dataset).to_pylist()}
     assert grades == {("a", "late"): -1, ("a", "early"): 1, ("b", "early"): 1, ("c", "without"): 1, ("d", "late"): 1}
@@ -118,6 +128,26 @@ def test_a_positive_that_is_cut_before_its_answer_is_set_aside(site):
     kept = site.ingest(sight=sight, cut_answers="keep", **given)
     assert kept.set_aside == 0
     assert site.ingest(sight=sight_of(ModelSettings(max_length=256)), **given).set_aside == 0
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_a_checkpoint_in_the_root_sees_no_more_than_the_model_it_came_from(site, kind, request):
+    """So a pair that one round set aside is not a positive of the next."""
+    if kind == "s3":
+        site.storage = open_storage(request.getfixturevalue("s3_root"))
+    given = late_answers(site)
+    before = site.ingest(sight=sight_of(ModelSettings(max_length=32), site.storage), **given)
+    out = Output(site.storage, f"data/train-retriever/{digest('a training')}")
+    for name in ("config.json", "tokenizer.json", "modules.json"):
+        out.data(f"model/{name}", (packaged() / name).read_bytes())
+    part = Part(stage="train-retriever", key=digest("a training"), index="retriever", files=tuple(out.files))
+    commit_part(site.storage, part)
+    checkpoint = ModelSettings(path=reference(part), max_length=32)
+    after = site.ingest(sight=sight_of(checkpoint, site.storage), **given)
+    assert (before.set_aside, after.set_aside) == (1, 1)
+    assert after.version == before.version
+    with pytest.raises(ModelError, match="has none of it"):
+        sight_of(checkpoint.model_copy(update={"path": reference(part).replace(part.key, digest("another"))}), site.storage)
 
 
 def test_what_a_model_sees_counts_prompt_and_special_tokens():

@@ -1,6 +1,7 @@
 import pytest
 
 from flows.configuration import load_settings
+from flows.many_settings import ManySettings
 from flows.settings import MineSettings
 from tasks.errors import UsageError
 
@@ -84,6 +85,31 @@ def test_model_folders_start_at_the_file_and_hub_ids_stay(run, tmp_path):
     assert settings.model.path == str(tmp_path / "retriever")
     assert settings.teacher.path == str(tmp_path / "teacher")
     assert settings.fixed_encoder.path == "org/name"
+
+
+def test_what_members_of_a_mixture_bring_starts_at_the_file_too(run, tmp_path):
+    (tmp_path / "e5").mkdir()
+    (tmp_path / "tokens").mkdir()
+    text = """
+root: ./mining
+datasets:
+  - dataset: {name: one, format: beir, path: one, chunk: {tokens: 100, labels: all, tokenizer: tokens}}
+    further:
+      - {name: e5, kind: encoder, model: {path: e5}, document_model: {path: ./other}}
+      - {name: splade, kind: run, files: splade.trec}
+  - {dataset: {name: two, format: beir, path: two, chunk: {tokens: 100, labels: all, tokenizer: words}}}
+"""
+    settings = load_settings(ManySettings, run(text)).resolved(tmp_path)
+    encoder, given = settings.datasets[0].further
+    assert encoder.model.path == str(tmp_path / "e5")
+    assert encoder.document_model.path == str(tmp_path / "other")
+    assert given.files == (str(tmp_path / "splade.trec"),)
+    assert [member.dataset.chunk.tokenizer for member in settings.datasets] == [str(tmp_path / "tokens"), "words"]
+    twice = text.replace("name: splade, kind: run, files: splade.trec", "name: e5, kind: run, files: splade.trec")
+    with pytest.raises(UsageError, match="one has two further sources named 'e5'"):
+        load_settings(ManySettings, run(twice))
+    with pytest.raises(UsageError, match="one has two further sources named 'splade'"):
+        load_settings(ManySettings, run(text + "retrieve: {further: [{name: splade, kind: run, files: all.trec}]}\n"))
 
 
 def test_missing_and_odd_files(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from tasks.errors import ModelError
+from tasks.models.causal_prompt import CausalPrompt
 from tasks.models.cross_encoder import CrossEncoder, log_odds
 from tasks.models.embedder import Embedder
 from tasks.models.fingerprint import document_spec, teacher_spec
@@ -204,8 +205,99 @@ def test_a_long_document_is_cut_and_the_question_after_it_stays(language_model):
     long = teacher.score([("a wing", "word " * 400), ("a wing", "word " * 300)])
     assert (short.truncated, long.truncated) == (0, 2)
     assert long.logits[0] == pytest.approx(long.logits[1], abs=1e-5)
+
+
+@pytest.mark.parametrize(("query", "document"), [(400, 400), (400, 3), (3, 400), (20, 400)])
+def test_of_a_pair_that_is_too_long_the_prompt_itself_stays(language_model, query, document):
+    from transformers import AutoTokenizer
+
+    spec = teacher_spec(TeacherSettings(path=str(language_model), causal={}, **{**PLAIN, "max_length": 48}))
+    tokenizer = AutoTokenizer.from_pretrained(language_model)
+    ((ids, is_cut),) = CausalPrompt(tokenizer, spec.causal, "t").ids([("find wing " + "q " * query, "d " * document)], 48)
+    assert is_cut
+    assert len(ids) == 48
+    text = tokenizer.decode(ids)
+    assert text.startswith("[CLS] query : find wing q q")
+    assert text.endswith("d d is the document relevant to the query? answer :")
+    assert " document : " in text
+    counts = ids.count(tokenizer.convert_tokens_to_ids("q")), ids.count(tokenizer.convert_tokens_to_ids("d"))
+    assert counts == {(400, 400): (14, 16), (400, 3): (27, 3), (3, 400): (3, 27), (20, 400): (14, 16)}[query, document]
+    long = CrossEncoder(spec).score([("find wing " + "q " * query, "d " * document)])
+    assert long.truncated == 1
+    assert long.logits[0] == pytest.approx(_logit(language_model, ids), abs=1e-3)
+
+
+def _logit(folder, ids):
+    """Yes less no after token ids, by transformers alone."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    yes, no = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in ("yes", "no"))
+    with torch.inference_mode():
+        last = model(torch.tensor([ids])).logits[0, -1]
+    return float(last[yes] - last[no])
+
+
+def test_a_prompt_that_fills_the_length_is_refused_before_a_model_is_loaded(language_model):
+    with pytest.raises(ModelError, match=r"its prompt has \d+ tokens without query and document, and max_length is 8") as error:
+        teacher_spec(TeacherSettings(path=str(language_model), causal={}, **{**PLAIN, "max_length": 8}))
+    assert "teacher.max_length" in error.value.mend
     with pytest.raises(ModelError, match=r"yes 'xylophonists' is \d tokens"):
-        CrossEncoder(teacher_spec(settings.model_copy(update={"causal": settings.causal.model_copy(update={"yes": "xylophonists"})})))
+        teacher_spec(TeacherSettings(path=str(language_model), causal={"yes": "xylophonists"}, **PLAIN))
+
+
+CHAT = (
+    "{% for message in messages %}[CLS] {{ message['role'] }} : {{ message['content'] }} [SEP] {% endfor %}"
+    "{% if add_generation_prompt %}assistant :{% endif %}"
+)
+
+
+@pytest.fixture
+def chatting(language_model, tmp_path):
+    """The same with a chat template."""
+    from transformers import AutoTokenizer
+
+    folder = shutil.copytree(language_model, tmp_path / "chatting")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_chat_template_is_used_where_there_is_one(language_model, chatting):
+    from transformers import AutoTokenizer
+
+    given = {**PLAIN, "max_length": 96}
+    template = {"template": "q: {query} d: {document} relevant?"}
+    spec = teacher_spec(TeacherSettings(path=str(chatting), causal={**template, "system": "be strict"}, **given))
+    found = CrossEncoder(spec).score(PAIRS)
+    tokenizer = AutoTokenizer.from_pretrained(chatting)
+    for (query, document), logit in zip(PAIRS, found.logits, strict=True):
+        messages = [{"role": "system", "content": "be strict"}, {"role": "user", "content": f"q: {query} d: {document} relevant?"}]
+        ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+        assert logit == pytest.approx(_logit(chatting, ids), abs=1e-3)
+    (cut,) = CausalPrompt(tokenizer, spec.causal, "t").ids([("wing", "d " * 400)], 40)
+    assert tokenizer.decode(cut[0]).endswith("d d relevant? [SEP] assistant :")
+    assert (spec.causal["yes"], spec.causal["no"]) == ("yes", "no"), "an answer in a chat begins without a space"
+    others = [
+        TeacherSettings(path=str(chatting), causal=template, **given),
+        TeacherSettings(path=str(chatting), causal={**template, "chat_template": "never"}, **given),
+        TeacherSettings(path=str(language_model), causal=template, **given),
+    ]
+    assert len({spec.fingerprint, *(teacher_spec(one).fingerprint for one in others)}) == 4
+    assert [teacher_spec(one).causal.get("chat") for one in others] == ["", None, None]
+    with pytest.raises(ModelError, match=r"causal\.system is for a chat template"):
+        teacher_spec(TeacherSettings(path=str(language_model), causal={"system": "be strict"}, **given))
+
+
+def test_a_chat_template_that_loses_the_prompt_is_refused(chatting):
+    (chatting / "chat_template.jinja").write_text("{% for message in messages %}{{ message['content'][:20] }}{% endfor %}")
+    with pytest.raises(ModelError, match=r"does not keep \{query\} and \{document\}"):
+        CrossEncoder(teacher_spec(TeacherSettings(path=str(chatting), causal={}, **PLAIN)))
+    (chatting / "chat_template.jinja").write_text("{{ raise_exception('one message only') }}")
+    with pytest.raises(ModelError, match=r"does not take the prompt .*one message only") as error:
+        CrossEncoder(teacher_spec(TeacherSettings(path=str(chatting), causal={}, **PLAIN)))
+    assert "chat_template: never" in error.value.mend
 
 
 @pytest.mark.parametrize(
