@@ -15,10 +15,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from flows.board import Board
 from flows.forking import mend_forked_children
 from flows.pointed import Pointed, pointed, pointed_again
 from tasks.errors import UsageError
-from tasks.models.iterable import IterableRows, Row, State, agreed, rank_and_ranks
+from tasks.models.iterable import IterableRows, Row, State, agreed, in_loading_worker, rank_and_ranks
 from tasks.store.storage import open_storage
 from tasks.stream.files import Block, blocks_of, read_rows
 from tasks.stream.order import Reader, Tail, batches_by_worker, pieces, rows_of_rank, rows_of_reader
@@ -29,6 +30,7 @@ class RoundStream(IterableRows):
 
     Which round it is, is settled when the stream is made and at each :meth:`set_epoch`, on rank 0 for all ranks of torch's default group:
     no two readers of an epoch read different rounds. Iterated again without it and without loading workers, a stream takes the next epoch.
+    A loader's workers that stay (``persistent_workers``) learn of it, and of a loaded state, when they begin the loader's next epoch.
 
     Args:
         root: a folder, or s3://bucket/prefix.
@@ -65,6 +67,7 @@ class RoundStream(IterableRows):
         self._state: State | None = None  # to go on from
         self._settled = False  # whether what comes next was settled, and not yet read
         self._given = 0
+        self._board, self._heard = Board(self), 0
         self.set_epoch(0)
 
     @property
@@ -117,13 +120,27 @@ class RoundStream(IterableRows):
 
     def _settle(self, state: State | None, epoch: int, going_on: State | None) -> None:
         assert state is not None
+        if not in_loading_worker():
+            self._heard = self._board.tell(self, {"state": state, "epoch": epoch, "going_on": going_on})
+        self._take(state, epoch, going_on)
+
+    def _listen(self) -> None:
+        """In a loader's worker that begins another epoch: take what the stream in the training process was set to meanwhile."""
+        number, told = self._board.told()
+        if number != self._heard:
+            self._heard = number
+            self._take(told["state"], int(told["epoch"]), told["going_on"])
+
+    def _take(self, state: State, epoch: int, going_on: State | None) -> None:
         self._pointed, self._epoch, self._state = Pointed.of_state(state), epoch, going_on
         self._blocks: list[Block] = blocks_of(self._pointed.files)
         self._given = int((going_on or {}).get("given", 0))
         self._settled = True
 
     def _rows(self, worker: int, workers: int) -> Iterator[Row]:
-        if workers == 1 and not self._settled:
+        if not self._settled and in_loading_worker():
+            self._listen()
+        elif not self._settled:
             self.set_epoch(self._epoch + 1)
         self._settled = False
         start, stop = rows_of_reader(self._pointed.rows, self._at(worker, workers), self._tail)

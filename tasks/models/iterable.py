@@ -28,6 +28,11 @@ class IterableRows(IterableDataset[Row]):  # type: ignore[misc]
         return self._read(*((0, 1) if info is None else (info.id, info.num_workers)))
 
 
+def in_loading_worker() -> bool:
+    """Whether this process is a worker of torch's DataLoader."""
+    return get_worker_info() is not None
+
+
 def rank_and_ranks() -> tuple[int, int]:
     """Of this process in torch's default group; (0, 1) outside of one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -1,5 +1,6 @@
 """Streams of real files: followed, divided and resumed, on a local root and on S3, by torch's and datasets' own loaders."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -137,6 +138,46 @@ def test_a_loader_with_workers_goes_on_after_its_batches(local, given):
     assert sorted(joined(whole[:given]) + joined(batches(later))) == list(range(ROWS))
     later.set_epoch(1)
     assert sorted(joined(batches(later))) == list(range(ROWS))
+
+
+@pytest.mark.parametrize(("workers", "start"), [(1, "fork"), (2, "fork"), pytest.param(2, "spawn", marks=pytest.mark.slow)])
+def test_workers_that_stay_hear_of_each_epoch(local, workers, start):
+    """The same batches, epoch by epoch, as from workers that are made anew: another order each time, the newest round, a loaded state."""
+    from torch.utils.data import DataLoader
+
+    def make(persistent):
+        stream = RoundStream(local.storage.root, seed=4)
+        given = {"collate_fn": numbers, "multiprocessing_context": start, "persistent_workers": persistent}
+        return stream, DataLoader(stream, batch_size=2, num_workers=workers, **given)
+
+    stream, staying = make(True)
+    other, anew = make(False)
+    read, expected = [], []
+    for epoch in range(3):
+        stream.set_epoch(epoch)
+        other.set_epoch(epoch)
+        read.append(list(staying))
+        expected.append(list(anew))
+        if epoch == 1:
+            published(local, local.second(), "two", first=100)
+    assert read == expected
+    assert sorted(joined(read[0])) == sorted(joined(read[1])) == list(range(ROWS))
+    assert read[0] != read[1]
+    assert sorted(joined(read[2])) == list(range(100, 100 + ROWS))
+    state = stream.state_dict(batches=3, batch_size=2)
+    stream.load_state_dict(state)
+    assert sorted(joined(read[2][:3]) + joined(staying)) == list(range(100, 100 + ROWS))
+
+
+def test_what_a_stream_tells_its_workers_goes_with_it(local, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    stream = RoundStream(local.storage.root)
+    assert len(list(tmp_path.glob("hardmine-stream-*"))) == 1
+    assert sorted(joined(loader(stream))) == list(range(ROWS))
+    assert len(list(tmp_path.glob("hardmine-stream-*"))) == 1, "its workers' ends leave it there"
+    del stream
+    gc.collect()
+    assert not list(tmp_path.glob("hardmine-stream-*"))
 
 
 def test_a_curriculums_stage_is_a_stream_of_its_own(local):
