@@ -21,11 +21,13 @@ from flows.stored import find_round, stored_stage, stored_table
 from tasks.corpus.borrowed import borrowed_sources
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.sources import Source
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
 from tasks.mixture.settings import MIXED
 from tasks.mixture.stage import Ingredient
 from tasks.mixture.task import mixture
+from tasks.models.order import is_trained
 from tasks.runner.runner import Context, Progress
+from tasks.select.recipe import Recipe
 from tasks.store.lease import at_work
 from tasks.store.manifest import StageManifest
 from tasks.store.pointers import update_pointer
@@ -88,13 +90,61 @@ def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping
     for run in runs.values():
         check_models(run, context.storage)
     datasets: dict[str, Dataset] = {}
+    recipes: dict[str, Recipe] = {}
     for name, run in runs.items():
         datasets[name] = prepare_dataset(context, run, borrowed[name])
-        compose_recipes(run, datasets[name])
+        recipes[name] = compose_recipes(run, datasets[name])[0]
+        check_trained(context.storage, run, datasets[name])
+    check_rows(recipes, next(iter(runs.values())).formats)
     for one, other in itertools.combinations(datasets.values(), 2):
         check_ids(context.storage, one, other)
     for name, run in runs.items():
         given_candidates(context, run, run.retrieve, datasets[name])
+
+
+def check_rows(recipes: Mapping[str, Recipe], formats: Sequence[str]) -> None:
+    """Refuse recipes whose rows cannot lie in one set of files.
+
+    Args:
+        recipes: the published one of each dataset, by its name.
+        formats: that are written.
+
+    Raises:
+        UsageError: a recipe has training stages of its own, or n-tuples of two datasets have different columns.
+    """
+    for name, recipe in recipes.items():
+        if recipe.stages != ["main"]:
+            raise UsageError(
+                f"dataset {name}: recipe {recipe.name!r} has the training stages {', '.join(recipe.stages)}, which cannot be mixed",
+                "take a recipe with one training stage (main) for it, or mine the dataset in a run of its own",
+            )
+    by_negatives = sorted(recipes.items(), key=lambda each: each[1].num_negatives)
+    (first, least), (last, most) = by_negatives[0], by_negatives[-1]
+    if "n-tuple" in formats and least.num_negatives != most.num_negatives:
+        raise UsageError(
+            f"format n-tuple: rows of {last} have {most.num_negatives} negatives (recipe {most.name!r}), "
+            f"rows of {first} {least.num_negatives} (recipe {least.name!r}): columns that cannot lie in one table",
+            "give all datasets the same num_negatives, or write a format whose rows may differ, as triplet or labeled-list",
+        )
+
+
+def check_trained(storage: Storage, run: MineSettings, dataset: Dataset) -> None:
+    """Refuse a dataset none of whose queries is trained on: it would have no row to mix in.
+
+    Raises:
+        InputError: that is so.
+    """
+    queries = read_parts(storage, dataset.queries, "queries.parquet", ["query_id", "split"])
+    judged = read_parts(storage, dataset.queries, "qrels.parquet", ["query_id", "relevance"])
+    positive = judged.filter(pc.greater_equal(judged["relevance"], run.dataset.positive_min_grade))["query_id"]
+    asked = "" if run.dataset.splits else run.dataset.split.lower()
+    own = pc.or_(is_trained(queries["split"]), pc.fill_null(pc.equal(pc.utf8_lower(queries["split"]), asked), False))
+    if not pc.any(pc.and_(own, pc.is_in(queries["query_id"], value_set=positive.combine_chunks()))).as_py():
+        splits = ", ".join(sorted({str(each) for each in pc.unique(queries["split"]).to_pylist()}))
+        raise InputError(
+            f"dataset {dataset.name}: no query with a positive is of split train, or of none: it has no row to mix in (splits: {splits})",
+            "set dataset.splits, as in {train: 0.8, dev: 0.1, test: 0.1}, or leave the dataset out",
+        )
 
 
 def check_ids(storage: Storage, one: Dataset, other: Dataset) -> None:

@@ -105,7 +105,8 @@ def body(record: RoundRecord, selection: SelectionRecord, measures: Mapping[str,
         f"| round | {record.dataset}/{record.number}, published {record.created} |",
         f"| recipe | {selection.recipe}, {selection.num_negatives} negatives a query |",
         f"| selection | `{selection.selection_id}` of candidates `{record.candidate_set_id}` |",
-        f"| retriever | {named((settings.get('model') or {}).get('path'))} |",
+        f"| retriever | {_loaded(settings.get('model'))} |",
+        *([f"| encoder of documents | {_loaded(settings['document_model'])} |"] if settings.get("document_model") else []),
         f"| teacher | {_teacher(settings.get('teacher'))} |",
         f"| release gate | {'passed' if selection.gate.get('passed') else 'not passed'} |",
         *(f"| rows of `{name}` | {count:,} |" for name, count in rows.items()),
@@ -151,10 +152,19 @@ def named(path: str | None) -> str:
     return f"`{pure.name if pure.is_absolute() or path.startswith(('.', '~')) else path}`"
 
 
+def _loaded(settings: Mapping[str, Any] | None) -> str:
+    """A model with its adapter."""
+    settings = settings or {}
+    return named(settings.get("path")) + (f" with adapter {named(settings['adapter'])}" if settings.get("adapter") else "")
+
+
 def _teacher(settings: Mapping[str, Any] | None) -> str:
+    """All that scored: of an ensemble each teacher."""
     if not settings:
         return "none"
-    return f"trained in the run, from {named(settings['train']['body'])}" if settings.get("train") else named(settings.get("path"))
+    first = f"trained in the run, from {named(settings['train']['body'])}" if settings.get("train") else _loaded(settings)
+    others = [_loaded(one) for one in settings.get("ensemble") or ()]
+    return f"the mean of {', '.join([first, *others])}" if others else first
 
 
 def _rates(measures: Mapping[str, Any]) -> list[str]:

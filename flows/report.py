@@ -152,6 +152,7 @@ def _facts(record: RoundRecord, recipe: str, baseline: str) -> Facts:
         name: value for name, value in record.settings.items() if name not in ("depths", "facts", "teacher_facts", "sources", "partial")
     }
     teacher = settings.get("teacher") or {}
+    others = [_model(str(one["path"])) for one in teacher.get("ensemble") or ()]
     return Facts(
         dataset=record.dataset,
         round=record.number,
@@ -159,7 +160,7 @@ def _facts(record: RoundRecord, recipe: str, baseline: str) -> Facts:
         documents=record.settings["facts"]["documents"],
         queries=record.settings["facts"]["queries"],
         model=_model(str(settings["model"]["path"])),
-        teacher=_model(str(teacher["path"])) if teacher.get("path") else "trained in the run" if teacher else "",
+        teacher=", ".join([_model(str(teacher["path"])) if teacher.get("path") else "trained in the run", *others]) if teacher else "",
         recipe=recipe,
         baseline=baseline,
         settings=settings,

@@ -193,12 +193,12 @@ class MineSettings(Settings):
             update |= _moved(self, name, change)
         further = tuple(with_moved_models(source, change) for source in self.retrieve.further)
         update["retrieve"] = self.retrieve.model_copy(update={"further": further})
-        if self.teacher is not None and self.teacher.path is not None:
-            others = tuple(one.model_copy(update=_paths(one, change)) for one in self.teacher.ensemble)
-            update["teacher"] = self.teacher.model_copy(update={**_paths(self.teacher, change), "ensemble": others})
-        elif self.teacher is not None and self.teacher.train is not None:
-            train = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
-            update["teacher"] = self.teacher.model_copy(update={"train": train})
+        if self.teacher is not None:
+            given: dict[str, Any] = _paths(self.teacher, change)
+            if self.teacher.train is not None:
+                given["train"] = self.teacher.train.model_copy(update={"body": change(self.teacher.train.body)})
+            given["ensemble"] = tuple(one.model_copy(update=_paths(one, change)) for one in self.teacher.ensemble)
+            update["teacher"] = self.teacher.model_copy(update=given)
         return self.model_copy(update=update)
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tasks.corpus.answers import holds, wanted
 from tasks.corpus.chunk_settings import SEPARATOR, ChunkSettings
 from tasks.corpus.documents import JUDGED, buckets
 from tasks.corpus.order import concat_placed
@@ -26,7 +27,7 @@ from tasks.store.keys import input_hash, norm_hash, normalise
 from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="chunks", version=1, function="tasks.corpus.chunks:run", unit="documents")
+STAGE = Stage(name="chunks", version=2, function="tasks.corpus.chunks:run", unit="documents")
 NO_ANSWER = "no chunk of the relevant document holds an answer"
 _WORD = re.compile(r"\w+")
 _EVERY = 1 << 14  # chunks of one document at most, for their places
@@ -172,8 +173,8 @@ def _meant(policy: str, rows: Ints, texts: Sequence[str], query: tuple[str, list
         return rows[:1]
     text, answers = query or ("", [])
     if policy == "answer":
-        wanted = [normalise(answer) for answer in answers if answer and answer.strip()]
-        held = [any(answer in normalise(texts[row]) for answer in wanted) for row in rows.tolist()]
+        asked = wanted(answers)
+        held = [holds(normalise(texts[row]), asked) for row in rows.tolist()]
         return np.asarray(rows[np.asarray(held, dtype=bool)])
     words = set(_WORD.findall(normalise(text)))
     shared = [len(words & set(_WORD.findall(normalise(texts[row])))) for row in rows.tolist()]

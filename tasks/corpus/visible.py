@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from tasks.corpus.answers import places, wanted
 from tasks.corpus.queries import facts
 from tasks.models.spans import Sight, Spans
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import QRELS
+from tasks.store.keys import normalise
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 from tasks.store.tables import take_texts
 from tasks.templates import document_inputs
 
-STAGE = Stage(name="visible-positives", version=1, function="tasks.corpus.visible:run", unit="queries")
+STAGE = Stage(name="visible-positives", version=2, function="tasks.corpus.visible:run", unit="queries")
 CUT = "cut before its answer"
 SET_ASIDE = pa.schema([("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32()), ("reason", pa.string())])
 
@@ -54,7 +56,7 @@ def run(work: Work, out: Output) -> None:
     """Write ``queries.parquet``, ``qrels.parquet`` and ``set_aside.parquet`` (:data:`SET_ASIDE`)."""
     settings, least = work.job.settings, int(work.job.settings["positive_min_grade"])
     queries, qrels = work.table("queries", "queries.parquet"), work.table("queries", "qrels.parquet")
-    answers = {name: [one.lower() for one in given or [] if one and one.strip()] for name, given in _pairs(queries, "query_id", "answers")}
+    answers = {name: wanted(given) for name, given in _pairs(queries, "query_id", "answers")}
     rows = [row for row, (name, grade) in enumerate(_pairs(qrels, "query_id", "relevance")) if grade >= least and answers.get(name)]
     cut = np.zeros(qrels.num_rows, dtype=bool)
     if rows:
@@ -65,7 +67,7 @@ def run(work: Work, out: Output) -> None:
         inputs = [str(settings["prompt"]) + one for one in document_inputs(str(settings["template"]), found)]
         ends = seen_ends(inputs, Spans(str(work.job.options["tokenizer"]), work.storage), int(settings["limit"]))
         for number, name, place in zip(rows, asked["query_id"].to_pylist(), inverse.reshape(-1).tolist(), strict=True):
-            cut[number] = is_cut(inputs[place].lower(), ends[place], answers[name])
+            cut[number] = is_cut(inputs[place], ends[place], answers[name])
     aside = qrels.filter(pa.array(cut))
     grades = np.where(cut, min(-1, least - 1), qrels["relevance"].to_numpy()).astype(np.int32)
     table = qrels.set_column(qrels.schema.get_field_index("relevance"), "relevance", pa.array(grades)).cast(QRELS)
@@ -89,12 +91,20 @@ def seen_ends(inputs: Sequence[str], spans: Spans, limit: int) -> list[int]:
 
 
 def is_cut(text: str, end: int, answers: Sequence[str]) -> bool:
-    """Whether some answer is in a text, and none in its part before ``end``; both in lower case.
+    """Whether some answer stands in a text, and none in its part before ``end``; at word borders (:mod:`tasks.corpus.answers`).
 
-    >>> is_cut("paris is large and lyon is old", 14, ["lyon"]), is_cut("paris is large", 14, ["lyon"]), is_cut("lyon", 4, ["lyon"])
+    Args:
+        text: as the model is given it.
+        end: where its sight ends, in characters.
+        answers: as :func:`tasks.corpus.answers.wanted` makes them.
+
+    >>> is_cut("Paris is large and Lyon is old", 14, ["lyon"]), is_cut("Paris is large", 14, ["lyon"]), is_cut("Lyon", 4, ["lyon"])
     (True, False, False)
     """
-    return any(one in text for one in answers) and not any(one in text[:end] for one in answers)
+    whole, seen = normalise(text), len(normalise(text[:end]))
+    first = [next(places(whole, answer), None) for answer in answers]
+    found = [place for place in first if place is not None]
+    return bool(found) and min(found) > seen
 
 
 def _pairs(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:

@@ -79,6 +79,34 @@ def test_the_card_says_recipe_round_rates_and_licence_and_no_place_of_this_machi
     assert mined not in text
 
 
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        (None, "none"),
+        ({"path": "/srv/models/reranker"}, "`reranker`"),
+        (
+            {"path": "a/b", "ensemble": [{"path": "./nli"}, {"path": "c/d", "adapter": "~/lora"}]},
+            "the mean of `a/b`, `nli`, `c/d` with adapter `lora`",
+        ),
+        ({"train": {"body": "packaged"}, "ensemble": [{"path": "a/b"}]}, "the mean of trained in the run, from `packaged`, `a/b`"),
+    ],
+)
+def test_the_card_names_all_teachers(mined, teacher, said):
+    from flows.push_card import body
+    from flows.stored import find_round
+    from tasks.store.storage import open_storage
+
+    record = find_round(open_storage(mined), "pushed/1")
+    own = {"path": "/srv/retriever", "adapter": "/srv/lora"}
+    record = record.model_copy(
+        update={"settings": {**record.settings, "teacher": teacher, "model": own, "document_model": {"path": "x/y"}}}
+    )
+    text = body(record, record.selections[0], {}, Licence("mit"), {"triplet": 3})
+    assert f"| teacher | {said} |" in text
+    assert "| retriever | `retriever` with adapter `lora` |\n| encoder of documents | `x/y` |" in text
+    assert "/srv" not in text
+
+
 def test_rates_stand_with_their_intervals():
     from flows.push_card import _rates
 

@@ -10,7 +10,7 @@ import pytest
 from flows.many import mine_all
 from flows.many_settings import ManySettings
 from flows.stored import find_round, stored_settings, stored_table
-from tasks.errors import InputError
+from tasks.errors import InputError, UsageError
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.pointers import read_pointer
@@ -19,6 +19,11 @@ from tasks.store.tables import read_parts
 from tests.e2e.conftest import write_collection
 from tests.runner.test_runner import Recorder
 
+CURRICULUM = {
+    "name": "two-steps",
+    "needs": {"sources": {"dense": 8}},
+    "draws": [{"name": "first", "stage": "easy"}, {"name": "second", "stage": "hard"}],
+}
 MODEL = {"path": "packaged", "max_length": 32, "dtype": "float32", "device": "cpu"}
 PARTITIONS = {"document_partitions": 2, "query_partitions": 2}
 
@@ -179,6 +184,38 @@ def test_clashing_ids_stop_before_a_model_runs_and_a_prefix_parts_them(tmp_path,
     assert {(row["query_id"], row["doc_id"]) for row in scored if row["is_positive"]} == {
         (f"hot-soupq{number}", f"hot-soup{number}") for number in range(20)
     }
+
+
+@pytest.mark.parametrize(
+    ("members", "changes", "said"),
+    [
+        (
+            {"soups": {"recipe": {"name": "top", "depth": 8, "num_negatives": 3}}, "cakes": {}},
+            {},
+            "soups have 3 negatives .* cakes 2",
+        ),
+        ({"soups": {"recipe": CURRICULUM}, "cakes": {}}, {"formats": ["triplet"]}, "the training stages easy, hard, which cannot be mixed"),
+        (
+            {"soups": {"dataset": {"splits": {"train": 0.0, "dev": 1.0}}}, "cakes": {}},
+            {},
+            "soups: no query with a positive is of split train",
+        ),
+    ],
+)
+def test_rows_that_cannot_be_mixed_are_refused_before_a_model_runs(tmp_path, sources, members, changes, said):
+    asked = settings(tmp_path / "root", sources, members, mixture={"batch_size": 4}, **changes)
+    context = Context(open_storage(asked.root), lambda: InlineExecutor(1), recorder := Recorder())
+    with pytest.raises((InputError, UsageError), match=said) as error:
+        mine_all(asked, context)
+    assert error.value.mend
+    assert not [event for event in recorder.events if "embed" in str(event[1])]
+
+
+def test_formats_without_columns_mix_recipes_of_any_number(tmp_path, sources):
+    members = {"soups": {"recipe": {"name": "top", "depth": 8, "num_negatives": 3}}, "cakes": {"dataset": {"max_queries": 12}}}
+    _, result = run(settings(tmp_path / "root", sources, members, formats=["triplet"], mixture={"batch_size": 4}))
+    assert {name: facts["rows"] for name, facts in result.mixture[0].datasets.items()} == {"soups": 60, "cakes": 24}
+    check_batches(result, 4)
 
 
 @pytest.mark.parametrize(
