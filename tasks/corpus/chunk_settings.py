@@ -24,6 +24,12 @@ class ChunkSettings(Settings):
         "that has most of the query's words. There is no default: whoever labelled the documents knows."
     )
 
+    lost_labels: Literal["set_aside", "document"] = Field(
+        "set_aside",
+        description="What becomes of a reviewed or promoted chunk whose text is in no chunk any more: the label is set aside and counted, "
+        "or one that says relevant is taken for its document, and goes to chunks as `labels` says.",
+    )
+
     @model_validator(mode="after")
     def _no_gap(self) -> Self:
         if self.stride is not None and self.stride > self.tokens:

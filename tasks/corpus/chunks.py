@@ -1,13 +1,13 @@
 """Stage ``chunks``: long documents as chunks, and their labels moved to the chunks that they are meant for.
 
 A chunk lies in its document's partition. A relevant document of which no chunk is meant (``labels: answer``, and no chunk holds one) is set
-aside with that reason: its chunks are neither positives nor negatives of that query.
+aside with that reason: its chunks are neither positives nor negatives of that query. Labels that people and signals gave of chunks go to
+the chunks with the same text, whatever their ids are by now.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tasks.corpus.answers import holds, wanted
+from tasks.corpus.chunk_labels import chunk_labels
 from tasks.corpus.chunk_settings import SEPARATOR, ChunkSettings
-from tasks.corpus.documents import JUDGED, buckets
+from tasks.corpus.documents import buckets
 from tasks.corpus.order import concat_placed
 from tasks.corpus.records import GIVES_QUERIES
 from tasks.models.spans import Spans
 from tasks.runner.stage import Job, Stage, Work
 from tasks.schema import DOCS, REJECTED_INPUT
-from tasks.store.keys import input_hash, norm_hash, normalise
+from tasks.store.keys import input_hash, norm_hash
 from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 
 STAGE = Stage(name="chunks", version=2, function="tasks.corpus.chunks:run", unit="documents")
-NO_ANSWER = "no chunk of the relevant document holds an answer"
-_WORD = re.compile(r"\w+")
 _EVERY = 1 << 14  # chunks of one document at most, for their places
 
 Ints = NDArray[np.int64]
@@ -96,11 +94,12 @@ def run(work: Work, out: Output) -> None:
     ).sort_by("doc_id")
     chunks = table.select(DOCS.names).cast(DOCS).combine_chunks()
     out.table("docs.parquet", chunks)
-    judged, aside = _labels(work, qrels, chunks, table["parent"].to_numpy(), docs.num_rows)
-    out.table("qrels.parquet", judged)
-    out.table("set_aside.parquet", aside)
+    labels = chunk_labels(settings, _queries(work), qrels, chunks, table["parent"].to_numpy())
+    out.table("qrels.parquet", labels.judged)
+    out.table("set_aside.parquet", labels.aside)
     out.table("rejected.parquet", REJECTED_INPUT.empty_table())
-    out.meta.update(documents=chunks.num_rows, merged=0, whole=docs.num_rows, set_aside=aside.num_rows, rejected={})
+    out.meta.update(documents=chunks.num_rows, merged=0, whole=docs.num_rows, set_aside=labels.unmeant, rejected={})
+    out.meta.update(carried=labels.carried, moved=labels.moved, lost=labels.lost)
     work.report(docs.num_rows)
 
 
@@ -138,50 +137,6 @@ def _windows(before: Ints, tokens: int, step: int) -> Iterator[tuple[int, int]]:
         first = min(last, max(first + 1, int(np.searchsorted(before, before[first] + step, side="left"))))
 
 
-def _labels(work: Work, qrels: pa.Table, chunks: pa.Table, parent: Ints, documents: int) -> tuple[pa.Table, pa.Table]:
-    """Judgements of chunks, and the positives that no chunk is meant by."""
-    settings, queries, texts = work.job.settings, _queries(work), chunks["text"].to_pylist()
-    order = np.argsort(parent, kind="stable")
-    starts = np.searchsorted(parent[order], np.arange(documents + 1))
-    least, aside_grade = int(settings["positive_min_grade"]), min(-1, int(settings["positive_min_grade"]) - 1)
-    source, row_of, grades, aside = [], [], [], []
-    columns = (qrels["query_id"].to_pylist(), qrels["doc_row"].to_pylist(), qrels["relevance"].to_pylist())
-    for number, (query, doc, relevance) in enumerate(zip(*columns, strict=True)):
-        rows = order[starts[doc] : starts[doc + 1]]
-        meant = _meant(str(settings["labels"]), rows, texts, queries.get(query)) if relevance >= least else rows
-        grade = relevance
-        if not len(meant):
-            aside.append(number)
-            meant, grade = rows, aside_grade
-        source += [number] * len(meant)
-        row_of += meant.tolist()
-        grades += [grade] * len(meant)
-    table = qrels.take(pa.array(source, pa.int64()))
-    rows = pa.array(row_of, pa.int64())
-    changed = {"relevance": pa.array(grades, pa.int32()), "doc_row": rows, "doc_id": chunks["doc_id"].take(rows)}
-    for name, values in changed.items():
-        table = table.set_column(table.schema.get_field_index(name), name, values)
-    by = [("query_partition", "ascending"), ("query_id", "ascending"), ("doc_id", "ascending"), ("position", "ascending")]
-    return table.sort_by(by).cast(JUDGED).combine_chunks(), _set_aside(qrels.take(pa.array(aside, pa.int64())))
-
-
-def _meant(policy: str, rows: Ints, texts: Sequence[str], query: tuple[str, list[str]] | None) -> Ints:
-    """Of a relevant document's chunks, in order, those that are relevant."""
-    if policy == "all":
-        return rows
-    if policy == "first":
-        return rows[:1]
-    text, answers = query or ("", [])
-    if policy == "answer":
-        asked = wanted(answers)
-        held = [holds(normalise(texts[row]), asked) for row in rows.tolist()]
-        return np.asarray(rows[np.asarray(held, dtype=bool)])
-    words = set(_WORD.findall(normalise(text)))
-    shared = [len(words & set(_WORD.findall(normalise(texts[row])))) for row in rows.tolist()]
-    best = int(np.argmax(shared))
-    return rows[best : best + 1]
-
-
 def _queries(work: Work) -> dict[str, tuple[str, list[str]]]:
     """Text and answers by query id, where labels go by them."""
     found: dict[str, tuple[str, list[str]]] = {}
@@ -190,12 +145,3 @@ def _queries(work: Work) -> dict[str, tuple[str, list[str]]]:
         for name, text, answers in zip(*(table[column].to_pylist() for column in ("query_id", "text", "answers")), strict=True):
             found.setdefault(name, (text, answers or []))
     return found
-
-
-def _set_aside(qrels: pa.Table) -> pa.Table:
-    """As rows that were set aside, with the reason."""
-    rows = [
-        {"file": row["file"], "line": row["line"], "reason": NO_ANSWER, "content": f"{row['query_id']} {row['doc_id']}"}
-        for row in qrels.to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, REJECTED_INPUT)

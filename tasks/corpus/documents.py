@@ -21,7 +21,7 @@ from tasks.store.keys import input_hash, norm_hash, partition_of
 from tasks.store.manifest import Part, StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="documents", version=3, function="tasks.corpus.documents:run", unit="documents")
+STAGE = Stage(name="documents", version=4, function="tasks.corpus.documents:run", unit="documents")
 
 #: judgements with the place of their document
 JUDGED = pa.schema(
@@ -35,6 +35,7 @@ JUDGED = pa.schema(
         ("line", pa.int64()),
         ("file", pa.string()),
         ("provenance", pa.string()),  # NULL: the user's own
+        ("chunk", pa.string()),  # of what is said of one chunk of the document alone: its norm_hash; NULL: of the document
     ]
 )
 _ROW_GROUP = 4_096  # small, so that a query partition reads little more than its own

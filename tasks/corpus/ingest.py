@@ -29,7 +29,7 @@ from tasks.store.keys import file_checksum, partition_of
 from tasks.store.output import Output
 from tasks.store.storage import checked_copy
 
-STAGE = Stage(name="ingest", version=3, function="tasks.corpus.ingest:run", unit="KB")
+STAGE = Stage(name="ingest", version=4, function="tasks.corpus.ingest:run", unit="KB")
 
 _PLACE = [("position", pa.int64()), ("line", pa.int64()), ("file", pa.string()), ("derived", pa.bool_())]
 DOCS_BUCKET = pa.schema([*((name, pa.string()) for name in ("doc_id", "title", "text", "group_id", "language")), *_PLACE])
@@ -45,7 +45,11 @@ QUERIES_BUCKET = pa.schema(
     ]
 )
 QRELS_BUCKET = pa.schema(
-    [("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32()), *_PLACE[:3], ("provenance", pa.string())]
+    [
+        *(("query_id", pa.string()), ("doc_id", pa.string()), ("relevance", pa.int32())),
+        *_PLACE[:3],
+        *(("provenance", pa.string()), ("chunk", pa.string())),
+    ]
 )
 
 _BEIR_QRELS = ("query_id", "doc_id", "relevance")
@@ -145,7 +149,7 @@ class _Tables:
             self.queries.add(partition, row, len(text) + sum(map(len, answers or ())))
         for judgement in records.judgements:
             query_id, doc_id = self._prefix + judgement.query_id, self._prefix + judgement.doc_id
-            row_of = (query_id, doc_id, judgement.relevance, self.qrels.rows, raw.line, file, self._provenance)
+            row_of = (query_id, doc_id, judgement.relevance, self.qrels.rows, raw.line, file, self._provenance, judgement.chunk)
             self.qrels.add(partition_of(doc_id, self._documents), row_of)
 
     def reject(self, raw: Raw, reason: str) -> None:

@@ -34,6 +34,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "doc_id": ("doc_id", "corpus-id", "corpus_id", "docid", "pid"),
         "relevance": ("relevance", "score", "grade", "label"),
     },
+    "chunk-labels": {name: (name,) for name in ("query_id", "doc_id", "chunk", "relevance")},
     "pairs": {
         "anchor": ("anchor", "query", "question"),
         "positive": ("positive", "document", "answer"),
@@ -58,6 +59,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "corpus": ("doc_id", "text"),
     "queries": ("query_id", "query"),
     "qrels": ("query_id", "doc_id"),
+    "chunk-labels": ("query_id", "doc_id", "chunk"),
     "pairs": ("anchor", "positive"),
     "texts": ("text",),
     "packages": (),
@@ -66,7 +68,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 #: roles by what they yield
 GIVES_DOCUMENTS = ("pairs", "packages", "corpus", "texts")
 GIVES_QUERIES = ("pairs", "packages", "queries")
-GIVES_QRELS = ("pairs", "packages", "queries", "qrels")
+GIVES_QRELS = ("pairs", "packages", "queries", "qrels", "chunk-labels")
 
 
 class Document(NamedTuple):
@@ -93,11 +95,12 @@ class Query(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """One line of qrels."""
+    """One line of qrels; ``chunk``: the normalised text's hash of the document's chunk that it is about."""
 
     query_id: str
     doc_id: str
     relevance: int
+    chunk: str | None = None
 
 
 class Records(NamedTuple):
@@ -132,6 +135,12 @@ def qrels(fields: Fields) -> Records:
     return Records([], [], [Judgement(query_id, doc_id, grade(fields.value("relevance")))])
 
 
+def chunk_labels(fields: Fields) -> Records:
+    """A row of Hardmine's own: what was said of a chunk of a document."""
+    query_id, doc_id = fields.identifier("query_id"), fields.identifier("doc_id")
+    return Records([], [], [Judgement(query_id, doc_id, grade(fields.value("relevance")), fields.text("chunk"))])
+
+
 def pairs(fields: Fields) -> Records:
     """A row of (anchor, positive or several); ids are hashes of the texts."""
     anchor = _filled(fields, "anchor")
@@ -161,6 +170,7 @@ PARSERS: dict[str, Callable[[Fields], Records]] = {
     "texts": texts,
     "queries": queries,
     "qrels": qrels,
+    "chunk-labels": chunk_labels,
     "pairs": pairs,
     "packages": packages,
 }

@@ -27,7 +27,7 @@ class Source:
     """One file (or a list of packages) and what it is read as.
 
     Args:
-        role: corpus, texts, queries, qrels, pairs or packages.
+        role: corpus, texts, queries, qrels, chunk-labels, pairs or packages.
         kind: jsonl, csv, parquet, arrow or docstrings.
         path: the file; empty for packages and for what is under the root.
         label: its name in messages: the path below the dataset's common folder.

@@ -4,8 +4,11 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from tasks.corpus.chunk_labels import GONE, NO_ANSWER
 from tasks.corpus.chunk_settings import ChunkSettings
-from tasks.corpus.chunks import NO_ANSWER, cut
+from tasks.corpus.chunks import cut
+from tasks.corpus.reviewed import labels_source
+from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.visible import CUT, is_cut, seen_ends
 from tasks.errors import ModelError
 from tasks.models.location import packaged
@@ -69,6 +72,78 @@ def test_labels_go_to_the_chunks_that_the_setting_names(site, labels, chunks):
         assert dataset.set_aside == 1
     else:
         assert of_b == [("short#0000", 1)]
+
+
+def test_an_answer_within_a_word_makes_no_chunk_relevant(site):
+    docs = site.jsonl("docs.jsonl", [{"doc_id": "long", "text": LONG}])
+    queries = site.jsonl("queries.jsonl", [{"query_id": "c", "query": "which", "answers": ["w1"], "positive_ids": ["long"]}])
+    chunk = {"tokens": 10, "tokenizer": "words", "labels": "answer"}
+    dataset = site.ingest(corpus=docs, queries=queries, chunk=chunk)
+    assert [row["doc_id"] for row in site.qrels(dataset).to_pylist()] == ["long#0000"], "w10 … w19 hold no w1"
+
+
+def chunk_source(site, provenance, dataset, *given):
+    """What was said of chunks of a dataset, as (query, chunk's id, relevant), as a source for its next version."""
+    known = {row["doc_id"]: row for row in site.docs(dataset).to_pylist()}
+    rows = [
+        {"query_id": query, "doc_id": known[name]["group_id"], "chunk": known[name]["norm_hash"], "relevant": relevant}
+        for query, name, relevant in given
+    ]
+    settings = DatasetSettings(name="d", format="jsonl", corpus="c", queries="q")
+    return labels_source(pa.Table.from_pylist(rows), provenance, settings, site.storage)
+
+
+def judged(site, dataset, query="a"):
+    """Grade and provenance by chunk."""
+    rows = site.qrels(dataset).to_pylist()
+    return {row["doc_id"]: (row["relevance"], row["provenance"]) for row in rows if row["query_id"] == query}
+
+
+def test_labels_of_chunks_go_with_their_text(site):
+    """The next version cuts at other places: a label stays where a chunk has the same text."""
+    first = long_documents(site, "first")
+    given = [("a", "long#0001", True), ("a", "long#0000", False), ("a", "other#0003", False)]
+    reviewed = chunk_source(site, "reviewed", first, *given)
+    same = long_documents(site, "first", further=[reviewed])
+    assert judged(site, same) == {"long#0001": (1, "reviewed"), "long#0000": (0, "reviewed"), "other#0003": (0, "reviewed")}, (
+        "what a person said of a chunk counts before what was made of the document's label"
+    )
+    facts = [sum(part.meta[name] for part in same.document_stage.parts) for name in ("carried", "moved", "lost")]
+    assert facts == [3, 0, 0]
+    moved = long_documents(site, "first", chunk={"tokens": 10, "stride": 4}, further=[reviewed])
+    texts = {row["doc_id"]: row["text"] for row in site.docs(moved).to_pylist()}
+    assert texts["long#0002"] == " ".join(WORDS[8:18]), "the text that was long#0001"
+    assert judged(site, moved) == {"long#0002": (1, "reviewed"), "long#0000": (0, "reviewed")}
+    facts = [sum(part.meta[name] for part in moved.document_stage.parts) for name in ("carried", "moved", "lost")]
+    assert facts == [2, 0, 1]
+    aside = read_parts(site.storage, moved.document_stage.parts, "set_aside.parquet").to_pylist()
+    assert [(row["file"], row["reason"], row["content"]) for row in aside] == [("reviewed", GONE, "a other")]
+    assert moved.set_aside == 0, "no positive is"
+
+
+def test_labels_of_chunks_that_are_gone_go_to_the_document_where_it_is_asked(site):
+    first = long_documents(site, "first")
+    reviewed = chunk_source(site, "reviewed", first, ("b", "long#0001", True), ("b", "other#0001", False))
+    other = {"tokens": 12, "stride": 12}
+    assert judged(site, long_documents(site, "first", chunk=other, further=[reviewed]), "b") == {"short#0000": (1, None)}
+    asked = long_documents(site, "first", chunk={**other, "lost_labels": "document"}, further=[reviewed])
+    assert judged(site, asked, "b") == {"short#0000": (1, None), "long#0000": (1, "reviewed")}
+    facts = [sum(part.meta[name] for part in asked.document_stage.parts) for name in ("carried", "moved", "lost")]
+    assert facts == [0, 1, 1], "what is not relevant says nothing of the document"
+
+
+def test_whose_label_of_a_chunk_counts(site):
+    first = long_documents(site, "answer")
+    assert judged(site, first, "b") == {"short#0000": (-1, None)}
+    reviewed = chunk_source(site, "reviewed", first, ("b", "short#0000", True))
+    assert judged(site, long_documents(site, "answer", further=[reviewed]), "b") == {"short#0000": (1, "reviewed")}, (
+        "a person found what no answer's text showed"
+    )
+    no = chunk_source(site, "reviewed", first, ("b", "short#0000", False))
+    assert judged(site, long_documents(site, "all", further=[no]), "b") == {"short#0000": (1, None)}, "of one chunk the user spoke himself"
+    promoted = chunk_source(site, "promoted", first, ("a", "long#0001", True), ("a", "long#0002", True))
+    found = judged(site, long_documents(site, "answer", further=[promoted]))
+    assert found == {"long#0001": (1, None), "long#0002": (1, "promoted")}
 
 
 def test_chunks_by_a_models_own_tokens():

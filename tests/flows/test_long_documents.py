@@ -1,17 +1,26 @@
 """A round over long documents and several teachers: siblings are negatives only where a recipe takes them; mean and disagreement."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from flows.cut import cut_notes
+from flows.labels import further_labels
 from flows.mine import mine_round
+from flows.review import import_labels
+from flows.review_sample import export_sample
+from flows.round import prepare_dataset
 from flows.settings import MineSettings
-from flows.stored import find_round, stored_stage, stored_table
+from flows.stored import find_round, stored_settings, stored_stage, stored_table
+from tasks.review.settings import ExportSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
+from tasks.truth.settings import SamplingSettings
 from tests.e2e.conftest import ASPECTS, SUBJECTS, cross_encoder
 from tests.runner.test_runner import Recorder
 
@@ -117,3 +126,45 @@ def test_an_ensemble_gives_the_mean_and_how_far_its_teachers_disagree(mined):
         assert row["teacher_logit"] == pytest.approx(np.mean(both), abs=1e-5)
         assert row["teacher_disagreement"] == pytest.approx(np.std(both), abs=1e-5)
     assert max(row["teacher_disagreement"] for row in logits) > 0
+
+
+def test_a_review_of_chunks_is_kept_by_the_next_version_however_it_is_cut(mined):
+    """Exported, labelled and imported as users do; the next ingest cuts at other places."""
+    context, result = mined
+    record = find_round(context.storage, result.round)
+    folder = Path(context.storage.root).parent / "review"
+    folder.mkdir()
+    exported = folder / "sample.csv"
+    export_sample(context, record, ["top"], exported, SamplingSettings(budget=12), ExportSettings(), 0)
+    rows = list(csv.DictReader(exported.open(newline="")))
+    for number, row in enumerate(rows):
+        row["label"] = "relevant" if number % 2 else "not"
+    with exported.open("w", newline="") as out:
+        writer = csv.DictWriter(out, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    import_labels(context, [exported])
+    settings = stored_settings(record).dataset
+    labels = [source for source in further_labels(context.storage, settings) if source.role == "chunk-labels"]
+    assert [source.provenance for source in labels] == ["reviewed"]
+    docs = read_parts(context.storage, stored_table(context.storage, record).documents, "docs.parquet").to_pylist()
+    texts = {row["doc_id"]: row["text"] for row in docs}
+    wanted = {(row["query_id"], texts[row["doc_id"]]): int(row["label"] == "relevant") for row in rows}
+    run = stored_settings(record).model_copy(update={"root": context.storage.root})
+    counts = []
+    for chunk in ({}, {"stride": 8}, {"tokens": 20}):
+        changed = settings.model_copy(update={"chunk": settings.chunk.model_copy(update=chunk)})
+        dataset = prepare_dataset(context, run.model_copy(update={"dataset": changed}))
+        known = {row["doc_id"]: row["text"] for row in read_parts(context.storage, dataset.documents, "docs.parquet").to_pylist()}
+        found = {
+            (row["query_id"], known[row["doc_id"]]): row["relevance"]
+            for row in read_parts(context.storage, dataset.queries, "qrels.parquet").to_pylist()
+            if row["provenance"] == "reviewed"
+        }
+        assert found.items() <= wanted.items()
+        (note,) = [note for note in cut_notes(dataset.stages, 0) if "labels of chunks" in note]
+        assert note.startswith(f"of {len(wanted)} labels of chunks, reviewed or promoted, {len(found)} are labels")
+        assert note.split(", ")[-1].startswith(f"{len(wanted) - len(found)} are set aside")
+        counts.append(len(found))
+    assert counts[0] == len(wanted) >= 10
+    assert len(wanted) >= counts[1] > counts[2]

@@ -211,6 +211,7 @@ def test_rows_that_cannot_be_mixed_are_refused_before_a_model_runs(tmp_path, sou
     assert not [event for event in recorder.events if "embed" in str(event[1])]
 
 
+@pytest.mark.slow
 def test_formats_without_columns_mix_recipes_of_any_number(tmp_path, sources):
     members = {"soups": {"recipe": {"name": "top", "depth": 8, "num_negatives": 3}}, "cakes": {"dataset": {"max_queries": 12}}}
     _, result = run(settings(tmp_path / "root", sources, members, formats=["triplet"], mixture={"batch_size": 4}))
