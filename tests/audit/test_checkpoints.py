@@ -169,6 +169,7 @@ def test_before_the_first_round_the_snapshot_has_them_with_how_often_a_split_was
     assert query_snapshot(latest_audit(storage), "SELECT kind, round FROM checkpoints").to_pylist() == [{"kind": "teacher", "round": 0}]
 
 
+@pytest.mark.fault("trainers at once", "threads that publish checkpoints")
 def test_trainers_at_once_lose_nothing(storage):
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda number: publish_training(storage, training(str(number))), range(6)))

@@ -43,6 +43,7 @@ def test_promotions_stand_until_they_are_withdrawn(storage):
     assert (read_promotions(storage, "else"), standing_pairs(storage, "else").num_rows) == ([], 0)
 
 
+@pytest.mark.fault("promoters at once", "threads that promote")
 def test_promoters_at_once_lose_nothing(storage):
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda number: publish(storage, f"d{number}"), range(6)))

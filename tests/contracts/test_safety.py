@@ -24,6 +24,9 @@ def calls():
                 yield path.relative_to(ROOT).as_posix(), ast.unparse(node.func), {one.arg: ast.unparse(one.value) for one in node.keywords}
 
 
+@pytest.mark.fault(
+    "code, pickles and archives from outside", "every call in the source is looked at: eval, shells, pickle, unpacking, `trust_remote_code`"
+)
 def test_nothing_from_outside_is_run_or_unpickled():
     seen = set()
     for module, function, given in calls():
@@ -42,6 +45,7 @@ def test_nothing_from_outside_is_run_or_unpickled():
     assert ModelSettings(path="x").trust_remote_code is False
 
 
+@pytest.mark.fault("SQL pasted together", "every call in the source is looked at: who executes, who quotes")
 def test_sql_is_executed_and_quoted_in_one_place():
     homes = {module for module, function, _ in calls() if function.rpartition(".")[2] in ("execute", "executemany")}
     assert homes <= EXECUTES_SQL, homes - EXECUTES_SQL
@@ -49,12 +53,14 @@ def test_sql_is_executed_and_quoted_in_one_place():
     assert doubled == {"tasks/sql.py"}
 
 
+@pytest.mark.fault("ids that look like SQL", "each as a literal, a column and a parameter")
 @pytest.mark.parametrize("name", ODD_IDS[:-1])
 def test_odd_ids_are_values_whatever_they_look_like(name):
     table = run(f"SELECT {quote_literal(name)} AS {quote_identifier(name)}, $name AS given", {}, {"name": name})
     assert table.to_pylist() == [{name: name, "given": name}]
 
 
+@pytest.mark.fault("a page without escaping", "every template is looked at")
 def test_pages_escape_what_they_are_given():
     templates = list(ROOT.rglob("tasks/report/*.j2"))
     assert templates

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.e2e.conftest import round_settings, shard_bytes
 
 
@@ -18,6 +20,7 @@ def faults(hardmine, *options, code):
     return {(fault["name"], fault["kind"]) for fault in json.loads(out.splitlines()[-1])["faults"]}
 
 
+@pytest.mark.fault("damage, by the command line", "seven files flipped, cut or deleted; `hardmine verify --mend`")
 def test_what_was_damaged_is_found_and_rebuilt_to_the_same_bytes(hardmine, collection):
     run = hardmine.write(**round_settings(collection))
     first = hardmine.json("mine", run)
@@ -47,6 +50,7 @@ def test_what_was_damaged_is_found_and_rebuilt_to_the_same_bytes(hardmine, colle
     assert faults(hardmine, code=0) == set()
 
 
+@pytest.mark.fault("damage without `verify`, by the command line", "a bit of stored vectors flipped; a deeper run reads them")
 def test_a_flipped_bit_is_met_at_use_and_the_next_run_mends_it(hardmine, collection):
     """Without verify: a stage that reads the file refuses it, names it and sets it aside."""
     first = hardmine.json("mine", hardmine.write(**round_settings(collection)))

@@ -36,6 +36,7 @@ def gc(hardmine, *options):
     return hardmine.json("gc", *options)
 
 
+@pytest.mark.fault("gc of what nothing needs", "two rounds, a pin, rests of a killed run, a person's own file; then each recipe again")
 def test_what_is_published_stays_and_the_rest_goes_when_it_is_old(hardmine, collection):
     one = hardmine.write("one.yaml", **round_settings(collection))
     two = hardmine.write("two.yaml", **round_settings(collection, retrieve={"dense": {"top_k": 140}, "bm25": {"top_k": 20}}))
@@ -79,6 +80,7 @@ def test_what_is_published_stays_and_the_rest_goes_when_it_is_old(hardmine, coll
     assert {name: shard_bytes(folder) for name, folder in again["selections"][0]["shards"].items()} == expected
 
 
+@pytest.mark.fault("gc by size", "two old files, one of which is enough; a run at work")
 def test_the_oldest_go_until_the_root_is_small_enough_and_files_wait_for_runs(hardmine, collection):
     hardmine.json("mine", hardmine.write(**round_settings(collection)))
     root = hardmine.folder / "mining"

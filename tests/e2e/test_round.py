@@ -124,6 +124,7 @@ def loaded_by(hardmine, run):
     return map(json.loads, done.stdout.splitlines()[-2:])
 
 
+@pytest.mark.fault("Ctrl-C", "SIGINT while documents are embedded")
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(hardmine, collection):
     run = hardmine.write(**round_settings(collection))
     process = hardmine.start("mine", run)
@@ -155,6 +156,7 @@ STAGES = [
 ]
 
 
+@pytest.mark.fault("a run with Dask workers is killed in every stage", "SIGKILL of the process group after a stage's first partition")
 @pytest.mark.parametrize("stages", [STAGES[1::4], pytest.param(STAGES, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_killed_in_stages_and_with_other_workers_the_bytes_are_the_same(hardmine, collection, cross_encoder, stages):
     undisturbed = hardmine.json("mine", hardmine.write("one.yaml", **round_settings(collection, cross_encoder, root="one", workers=1)))
@@ -194,6 +196,25 @@ def test_two_runs_at_once_share_the_work(hardmine, collection):
     assert set(computed.values()) == {1}
     assert computed.keys() >= {"documents", "embed-documents", "retrieve-dense", "scored", "select"}
     assert list((hardmine.folder / "mining/leases").rglob("*.json")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.fault("two recipes at once", "two processes, one dataset, one root, two recipes; then each alone")
+def test_two_recipes_at_once_are_two_rounds_as_each_alone(hardmine, collection):
+    recipes = ("top", "nv-retriever")
+    runs = [hardmine.write(f"{recipe}.yaml", **round_settings(collection, recipe=recipe)) for recipe in recipes]
+    running = [hardmine.start("mine", run, "--json") for run in runs]
+    told = [process.communicate(timeout=280) for process in running]
+    assert [process.returncode for process in running] == [0, 0], told
+    found = [json.loads(out.splitlines()[-1]) for out, _ in told]
+    for recipe, result in zip(recipes, found, strict=True):
+        alone = hardmine.json("mine", hardmine.write("alone.yaml", **round_settings(collection, recipe=recipe, root=f"alone-{recipe}")))
+        mine = next(one for one in result["selections"] if one["recipe"] == recipe)
+        (expected,) = alone["selections"]
+        assert {name: shard_bytes(folder) for name, folder in mine["shards"].items()} == {
+            name: shard_bytes(folder) for name, folder in expected["shards"].items()
+        }
+    hardmine("verify")
 
 
 def test_a_checkpoint_overwritten_in_place_is_another_model_and_a_renamed_one_is_not(hardmine, collection, tmp_path):

@@ -46,7 +46,7 @@ FAULTS = ["slow down", "error after it was done", "cut upload", "cut answer", py
 
 @pytest.mark.fault("a request fails now and then", "a proxy before SeaweedFS spoils three of ten: 503 SlowDown, 500 though done, cut, hung")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_now_and_then_is_tried_again(storage, proxy, fault):
+def test_a_fault_now_and_then_is_tried_again(storage, proxy, record_property, fault):
     """Three of ten requests go wrong; nothing that is read or written does."""
     proxy.plan = some(0.3, (fault,), seed=3)
     for number in range(6):
@@ -57,10 +57,12 @@ def test_a_fault_now_and_then_is_tried_again(storage, proxy, fault):
         update_pointer(storage, "p", lambda now: {"count": (now or {"count": 0})["count"] + 1})
     assert read_pointer(storage, "p") == {"count": 6}, "a put that was answered with an error and was done counts once"
     assert proxy.done[fault] >= 2
+    record_property("tries", proxy.done[fault])
+    record_property("places", {fault: proxy.done[fault]})
 
 
 @pytest.mark.fault("two writers of a pointer on a bad network", "the proxy spoils 15 % of requests of ten moves")
-def test_two_writers_of_a_pointer_behind_a_bad_network(storage, proxy):
+def test_two_writers_of_a_pointer_behind_a_bad_network(storage, proxy, record_property):
     proxy.plan = some(0.15, ("slow down", "error after it was done", "cut upload"), seed=5)
 
     def add():
@@ -74,6 +76,7 @@ def test_two_writers_of_a_pointer_behind_a_bad_network(storage, proxy):
         writer.join(120)
     proxy.plan = lambda _: "none"
     assert read_pointer(storage, "p") == {"count": 10}
+    record_property("tries", sum(proxy.done.values()) - proxy.done["none"])
 
 
 @pytest.mark.fault("a store is down", "the proxy answers 503 SlowDown to everything")

@@ -24,7 +24,7 @@ def place(tmp_path_factory):
     return folder
 
 
-def save(folder, kind, labels=1, change=None):
+def save(folder, kind, labels=1, change=None, hidden_size=32):
     """A small model with seeded weights and the packaged tokenizer; ``change`` spoils it."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, BertModel
@@ -32,7 +32,7 @@ def save(folder, kind, labels=1, change=None):
     if folder.is_dir():
         return str(folder)
     torch.manual_seed(3)
-    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    shape = {"hidden_size": hidden_size, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     config = BertConfig(vocab_size=30522, num_labels=labels, initializer_range=0.2, **shape)
     model = BertModel(config) if kind == "embedder" else BertForSequenceClassification(config)
     if change is not None:
@@ -68,23 +68,35 @@ def without_tokenizer(folder):
     (folder / "vocab.txt").unlink(missing_ok=True)
 
 
-def refused(place, root, **changes):
-    """What a round with these settings says; its root has no shards and no round."""
+def mined(place, root, folder):
+    """The round that a model gives."""
+    settings = given(place, root, model={"path": folder})
+    return mine_round(settings, Context(open_storage(settings.root), lambda: InlineExecutor(1), Recorder()))
+
+
+def given(place, root, **changes):
+    """Settings of a small round."""
     plain = {"max_length": 32, "dtype": "float32", "device": "cpu"}
     for name in ("model", "document_model", "teacher"):
         if isinstance(changes.get(name), dict):
             changes[name] = {**plain, **changes[name]}
-    given = {
-        "root": str(root),
-        "dataset": {"name": "small", "format": "beir", "path": str(place / "beir"), "document_partitions": 2, "query_partitions": 2},
-        "retrieve": {"dense": {"top_k": 12}, "bm25": None},
-        "recipe": "top",
-        "num_negatives": 2,
-        "planted": 0,
-        "teacher": None,
-        **changes,
-    }
-    settings = MineSettings.model_validate(given)
+    return MineSettings.model_validate(
+        {
+            "root": str(root),
+            "dataset": {"name": "small", "format": "beir", "path": str(place / "beir"), "document_partitions": 2, "query_partitions": 2},
+            "retrieve": {"dense": {"top_k": 12}, "bm25": None},
+            "recipe": "top",
+            "num_negatives": 2,
+            "planted": 0,
+            "teacher": None,
+            **changes,
+        }
+    )
+
+
+def refused(place, root, **changes):
+    """What a round with these settings says; its root has no shards and no round."""
+    settings = given(place, root, **changes)
     with pytest.raises(ModelError) as error:
         mine_round(settings, Context(open_storage(settings.root), lambda: InlineExecutor(1), Recorder()))
     assert error.value.mend
@@ -120,6 +132,18 @@ def test_queries_and_documents_of_different_dimensions(place, tmp_path):
     message = refused(place, tmp_path / "root", model={"path": body}, document_model={"path": body, "truncate_dim": 16})
     assert "dimension" in message
     assert not (tmp_path / "root/data/embed-documents").exists(), "a model ran"
+
+
+@fault("a model of another dimension than its vectors that are kept", "weights of 16 dimensions written over those of 32 in one folder")
+def test_a_model_that_is_replaced_by_one_of_another_dimension(place, tmp_path):
+    """Nothing of the old one is taken for the new one's: the round is that of a root that never saw the old one."""
+    folder = place / "replaced"
+    old = mined(place, tmp_path / "root", save(folder, "embedder"))
+    shutil.rmtree(folder)
+    new = mined(place, tmp_path / "root", save(folder, "embedder", hidden_size=16))
+    assert (old.number, new.number) == (1, 2)
+    alone = mined(place, tmp_path / "alone", str(folder))
+    assert new.candidate_set_id == alone.candidate_set_id != old.candidate_set_id
 
 
 @fault("a model without a tokenizer", "its tokenizer's files are missing")

@@ -45,6 +45,7 @@ def test_json_lines_keep_every_good_row_among_any_others(make_site, around, end,
     assert all(row["line"] >= 1 and row["reason"] for row in aside)
 
 
+@fault("any lines of text", "JSON lines, CSV and TSV of any bytes and line ends")
 @MUCH
 @given(lines=st.lists(bad_lines | odd_rows, max_size=10), end=line_ends, name=st.sampled_from(["a.jsonl", "a.csv", "a.tsv"]))
 def test_any_lines_of_text_are_rows_or_a_named_error(tmp_path, lines, end, name):
@@ -167,6 +168,7 @@ def test_collections_with_little_in_them(make_site, case):  # noqa: F811
     assert error.value.mend
 
 
+@fault("judgements of any values", "any ids and scores, NaN and infinite ones too, beside a good row")
 @FEW
 @given(rows=st.lists(st.fixed_dictionaries({"query-id": values, "corpus-id": values, "score": values}), max_size=6), text=odd_texts)
 def test_qrels_of_any_values(make_site, rows, text):  # noqa: F811
@@ -180,6 +182,7 @@ def test_qrels_of_any_values(make_site, rows, text):  # noqa: F811
     }
 
 
+@fault("pairs of any values", "anchors and positives of any values beside a good row")
 @FEW
 @given(rows=st.lists(st.fixed_dictionaries({"anchor": values, "positive": values}), max_size=6))
 def test_pairs_of_any_values(make_site, rows):  # noqa: F811
@@ -192,6 +195,7 @@ def test_pairs_of_any_values(make_site, rows):  # noqa: F811
     assert "planted answer" in site.docs(dataset)["text"].to_pylist()
 
 
+@fault("odd ids and texts in CSV", "quotes, separators, right-to-left, emoji, markup")
 @FEW
 @given(rows=st.lists(st.tuples(odd_ids, odd_texts), min_size=1, max_size=8))
 def test_csv_gives_back_odd_ids_and_texts(make_site, rows):  # noqa: F811

@@ -63,6 +63,7 @@ def test_given_candidates_are_all_read_or_the_file_is_refused_by_name(world, lin
         assert meta["rows"] >= 1, "the good line was lost"
 
 
+@fault("rows of any values in tables and triplets", "any fields with any values")
 @MUCH
 @given(
     row=st.dictionaries(st.sampled_from(["query_id", "doc_id", "score", "rank", "anchor", "negative", "negative_ids"]), values),
@@ -118,6 +119,7 @@ def test_spoilt_binary_files_are_rows_or_a_named_error(world, data, kind):
         assert error.mend
 
 
+@fault("a pickle or an archive where vectors are given", "a `.npy` of objects, a zip, an empty file, half a header")
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -151,6 +153,7 @@ def test_ids_of_vectors_are_lines_and_nothing_else_parts_them(world):
         VectorFiles(FurtherSource.model_validate(settings), "documents").ids()
 
 
+@fault("a qrels file of any lines", "any bytes, good and bad lines, any line ends")
 @MUCH
 @given(
     lines=st.lists(bad_lines | st.sampled_from([b"q1\td1\t1", b"q1 0 d1 1", b"q2\td2\t0", b"q1\td1\t2", b"q\td\t1.5"]), max_size=6),
@@ -165,6 +168,7 @@ def test_truths_of_any_lines(tmp_path, lines, end):
         assert str(path) in error.message and error.mend
 
 
+@fault("a second teacher's scores of any values", "any ids and scores, NaN and infinite ones too, as CSV and JSON lines")
 @MUCH
 @given(
     row=st.fixed_dictionaries({"query_id": values, "doc_id": odd_ids, "score": values}),

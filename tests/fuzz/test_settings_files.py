@@ -56,6 +56,7 @@ def test_run_yaml_of_any_content(tmp_path, content):
     refused(lambda: load_settings(MineSettings, path))
 
 
+@fault("YAML that breaks parsers", "50 texts: Python tags, cycles, 5,000 brackets, numbers of 5,000 digits, NULs, merge keys")
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 def test_yaml_that_breaks_parsers(tmp_path, text):
     path = tmp_path / "run.yaml"
@@ -66,6 +67,7 @@ def test_yaml_that_breaks_parsers(tmp_path, text):
     refused(lambda: settings_from(MineSettings, [f"dataset.name={text}", f"recipe.x={text}"]))
 
 
+@fault("a setting of any value", "each field of run.yaml with values of any kind and depth")
 @MUCH
 @given(
     field=st.sampled_from(
@@ -120,6 +122,7 @@ def test_a_good_label_is_never_lost(tmp_path, sample, origin, rows, lines, end, 
         assert aside.mend and str(aside).encode("utf-8")
 
 
+@fault("a review file of any bytes", "random bytes after the beginnings of CSV and JSON")
 @MUCH
 @given(
     content=st.binary(max_size=80),

@@ -93,6 +93,9 @@ class Api:
             return json.load(answer)
 
 
+@pytest.mark.fault(
+    "a stranger, and a killed worker, on the whole stack", "a request without the password; SIGKILL of a Dask worker that embeds"
+)
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_a_round_on_the_stack_with_a_killed_worker_has_the_local_runs_bytes(stack, tmp_path, monkeypatch, collection, cross_encoder):

@@ -26,6 +26,7 @@ def answering(tmp_path):
     return make
 
 
+@pytest.mark.fault("a dependency with a known weakness", "an audit that answers with one")
 def test_known_weaknesses_are_an_error(answering):
     assert answering([WEAK, SOUND, SKIPPED]) == (
         1,
@@ -34,6 +35,7 @@ def test_known_weaknesses_are_an_error(answering):
     assert answering([SOUND]) == (0, "audit: 1 packages asked about, 0 skipped, 0 with known weaknesses")
 
 
+@pytest.mark.fault("an audit that cannot be done", "no answer, and an answer that knows no package")
 def test_an_audit_that_was_not_done_does_not_look_like_one(answering, tmp_path):
     assert answering([SKIPPED, SKIPPED])[1].startswith("audit: NOT DONE, its service knows none of 2 packages: Dependency not found")
     assert answering(None) == (0, "audit: NOT DONE, its service could not be asked: cannot connect")

@@ -39,6 +39,7 @@ def test_every_variable_of_the_procfile_is_given(installed, tmp_path):
     assert set(PORTS) - {"PREFECT_WORKER_PORT"} <= used
 
 
+@pytest.mark.fault("servers without a password", "the variables of the native stack: made once, readable by the owner alone")
 def test_credentials_are_made_once_private_and_never_the_users_own(installed, tmp_path):
     given = {"AWS_SECRET_ACCESS_KEY": "mine", "PREFECT_API_KEY": "mine", "PREFECT_PORT": "4321", "HOME": "/home/me"}
     first = environment(tmp_path, given)

@@ -92,6 +92,7 @@ def test_damaged_weights_are_refused(tmp_path):
         verify_sha256(tmp_path / "model.safetensors", "0" * 64)
 
 
+@pytest.mark.fault("weights as a pickle", "`pytorch_model.bin` as the model and as a module of it")
 def test_pickles_are_refused(checkpoint):
     (checkpoint / "training_args.bin").write_bytes(b"")
     check_weights(checkpoint, "m")

@@ -235,6 +235,7 @@ def test_limits_a_minute_are_kept(storage):
         assert endpoint.times[-1] - endpoint.times[0] >= (36 - 20) / 20 * 0.9  # 20 a second, a second's worth at once
 
 
+@pytest.mark.fault("a run that asks a language model is killed", "SIGKILL while it asks; a real HTTP server counts")
 def test_a_killed_run_pays_for_no_answer_twice(storage, tmp_path):
     script = f"""
 import sys
@@ -294,6 +295,7 @@ def test_segments_are_merged_and_hold_the_same(storage):
     assert find(storage, store, {"f" * 32}) == {}
 
 
+@pytest.mark.fault("the key of a language model", "all files, messages and logs are searched")
 def test_keys_come_from_the_environment_and_are_shown_nowhere(storage, monkeypatch):
     with serving(Endpoint(lambda messages, times: Behaviour(status=401))) as endpoint:
         chosen = settings(endpoint, key_from="TEST_KEY")

@@ -66,6 +66,7 @@ def test_a_stage_keeps_vectors_by_name_and_declared_revision(storage, make_part,
     assert embed(remote(endpoint, revision="2")).key != done.key
 
 
+@pytest.mark.fault("an endpoint of a model that fails", "a real HTTP server that answers with errors")
 def test_failures_are_tried_again_and_those_that_stay_are_named(storage, minilm, endpoint):  # noqa: F811
     def script(texts, body, times):
         return Behaviour(status=503) if times == 1 else Behaviour("", raw="[[0.1") if times == 2 else minilm.encode(texts).vectors

@@ -108,6 +108,7 @@ def test_equal_data_give_equal_bytes(page, tmp_path):
 NASTY = "<script>alert('x')</script> \"&amp;\" </details></section>"
 
 
+@pytest.mark.fault("a script in every text of the report", "in every field that a report shows")
 def test_texts_of_the_user_are_escaped():
     bad = {"doc_id": NASTY, "title": NASTY, "text": NASTY, "scores": {NASTY: 0.5}}
     card = {"query_id": NASTY, "query": NASTY, "positives": [bad], "negative": bad, "reasons": [NASTY], "note": NASTY}

@@ -93,6 +93,7 @@ def test_a_corrected_file_replaces_the_labels_of_its_pairs(storage, sample, orig
     assert sure_labels(storage, "another").num_rows == 0
 
 
+@pytest.mark.fault("importers of reviews at once", "eight threads, sixteen answers")
 def test_importers_at_once_lose_nothing(storage, manifest):
     given = [answer(manifest, place, "not", f"reviewer {number}") for number in range(8) for place in (0, 1)]
     with ThreadPoolExecutor(8) as threads:

@@ -58,6 +58,7 @@ def test_a_worker_that_dies_costs_its_partition_only(tmp_path):
     assert executions == {"p0": 1, "p1": 1, "p2": 2, "p3": 1}
 
 
+@pytest.mark.fault("a partition that kills every worker", "SIGKILL of each worker by the same partition")
 def test_a_partition_that_kills_its_workers_is_named_with_a_mend(tmp_path):
     import dask
 
@@ -287,6 +288,7 @@ def test_a_run_whose_workers_have_all_gone_says_so_ends_and_goes_on_when_there_a
     assert executions == {"p0": 1, "p1": 3}
 
 
+@pytest.mark.fault("the scheduler dies", "SIGKILL during a run")
 @pytest.mark.slow
 def test_a_scheduler_that_ends_during_a_run_is_said(tmp_path):
     port = free_port()
@@ -311,6 +313,7 @@ def test_a_scheduler_that_ends_during_a_run_is_said(tmp_path):
     assert read_part(storage, "where", first.key) == first
 
 
+@pytest.mark.fault("no scheduler at the address", "a port that nobody listens at")
 @pytest.mark.slow  # it is patient
 def test_nobody_at_the_address_is_said():
     with pytest.raises(StorageError, match="no Dask scheduler answers"):

@@ -106,6 +106,7 @@ def test_reading_a_missing_file_names_it(context, tmp_path):
         read_table(context.storage, part.files[0])
 
 
+@pytest.mark.fault("memory runs out in the process itself", "a stage that raises MemoryError until its pieces are small")
 def test_where_memory_runs_out_the_partition_is_cut_into_pieces(context):
     manifest = run_stage(context, REFUSED, jobs(groups=((1, 2),)))
     assert manifest.parts[0].meta == {"pieces": 16}

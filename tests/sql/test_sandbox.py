@@ -50,6 +50,7 @@ def refused(database, query, parameters=None):
     return error.value
 
 
+@pytest.mark.fault("SQL that writes", "statements that insert, drop, attach, copy, install, set")
 @pytest.mark.parametrize(
     ("query", "word"),
     [
@@ -116,6 +117,7 @@ def test_pivot_says_what_it_needs(database):
     assert sql.ask(database, "PIVOT rounds ON recipe IN ('top') USING count(*) GROUP BY round").to_pylist() == [{"round": 1, "top": 1}]
 
 
+@pytest.mark.fault("SQL that reads other files", "paths, globs, functions and databases within a SELECT")
 @pytest.mark.parametrize(
     "source",
     [
@@ -161,6 +163,7 @@ def test_a_select_in_a_pragma_is_none(database, outside):
     assert refused(database, f"FROM json_execute_serialized_sql('{hidden}')").message.startswith("there is no table function")
 
 
+@pytest.mark.fault("SQL functions that act", "called within a SELECT")
 @pytest.mark.parametrize(
     "call",
     ["enable_logging(storage := 'file', storage_path := '{}')", "enable_profiling(save_location := '{}/p.json')", "checkpoint('audit')"],
@@ -265,6 +268,7 @@ RUNAWAYS = {
 }
 
 
+@pytest.mark.fault("SQL without end", "cross joins, endless recursion, more memory than there is")
 @pytest.mark.parametrize("name", RUNAWAYS)
 def test_runaway_queries_end_with_a_word(snapshot, name):
     query, message = RUNAWAYS[name]

@@ -50,6 +50,7 @@ def test_it_is_renewed_while_held_and_expires_with_its_holder(tmp_path):
     assert Lease(storage, "x").take() is None
 
 
+@pytest.mark.fault("the holder of a lease is gone", "a lease of a process that has ended")
 def test_a_process_of_this_machine_that_is_gone_holds_nothing(tmp_path):
     storage = open_storage(str(tmp_path))
     program = (
@@ -74,6 +75,7 @@ def test_a_holder_that_was_stopped_for_too_long_notices(tmp_path):
     assert held(storage).id == "other"  # it leaves what is not its own
 
 
+@pytest.mark.fault("a damaged lease", "half a lease")
 def test_a_damaged_lease_is_free(tmp_path):
     storage = open_storage(str(tmp_path))
     storage.put_bytes("leases/x.json", b'{"until": 99999999')
@@ -135,6 +137,7 @@ def wait_until(true, timeout=10):
         time.sleep(0.02)
 
 
+@pytest.mark.fault("a run begins while files are removed", "both orders")
 def test_a_run_waits_while_files_are_removed_and_none_are_while_it_runs(storage):
     order = []
 

@@ -65,6 +65,7 @@ def test_pointers_move_only_from_what_was_read(storage):
     assert storage.read_pointer("pointers/p.json")[0] == b"two"
 
 
+@pytest.mark.fault("many writers of a pointer", "threads that count in one pointer, on a disk and on S3")
 def test_no_update_is_lost_between_writers(storage):
     def add():
         for _ in range(5):
@@ -132,6 +133,7 @@ def overwrite(storage, name, data):
     storage.put_bytes(name, data)
 
 
+@pytest.mark.fault("a flipped byte of a file", "a table and an array, on a disk and on S3")
 @pytest.mark.parametrize("which", ["t.parquet", "v.npy"])
 def test_a_flipped_byte_is_noticed_named_and_set_aside(storage, which):
     record = committed(storage).file(which)
@@ -155,6 +157,7 @@ def test_a_cut_file_is_missing_to_the_next_run(storage):
         local_file(storage, record)
 
 
+@pytest.mark.fault("the local copy of an object is damaged", "overwritten in the cache")
 def test_a_local_copy_that_went_bad_is_fetched_anew(s3_root):
     storage = open_storage(s3_root)
     record = committed(storage).file("v.npy")
@@ -163,6 +166,7 @@ def test_a_local_copy_that_went_bad_is_fetched_anew(s3_root):
     assert read_array(storage, record).tolist() == list(range(600))
 
 
+@pytest.mark.fault("a changed record", "cut, edited, emptied, on a disk and on S3")
 @pytest.mark.parametrize("change", [lambda data: data[:-3], lambda data: data.replace(b'"seconds": 0.0', b'"seconds": 0.5'), lambda _: b""])
 def test_a_manifest_that_was_changed_counts_for_nothing(storage, change):
     committed(storage)
@@ -172,6 +176,7 @@ def test_a_manifest_that_was_changed_counts_for_nothing(storage, change):
     assert storage.size(name) is None
 
 
+@pytest.mark.fault("any byte of a record changes", "a random byte by a random change")
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_of_a_sealed_record_is_noticed(place, change):
     part = Part(stage="one", key="k", index="0", files=(), counters={"model_calls": 3}, seconds=1.25)
@@ -193,6 +198,7 @@ def test_a_seal_whose_name_was_changed_is_broken(place):
         json.loads(unseal(bytes(data)))
 
 
+@pytest.mark.fault("a pointer vanishes", "deleted, on a disk and on S3")
 def test_a_pointer_that_vanished_is_not_taken_for_one_that_never_was(storage):
     assert read_pointer(storage, "rounds/p") is None
     update_pointer(storage, "rounds/p", lambda _: {"latest": 3})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +28,10 @@ class Row:
 
 @dataclass
 class FaultTable:
-    """A pytest plugin: collects outcomes, and writes the table at the session's end; rows of tests that did not run stay.
+    """A pytest plugin: collects outcomes, and writes the table after each test that is marked; rows of tests that did not run stay.
 
-    A test may say how often it tried by ``record_property("tries", n)``, and where by ``record_property("places", {place: n})``.
+    A test may say how often it tried by ``record_property("tries", n)``, and where by ``record_property("places", {place: n})``; one of
+    Hypothesis's tried each of its examples.
     """
 
     page: Path
@@ -45,12 +47,13 @@ class FaultTable:
         what, how = marker.args
         row = self.rows.setdefault(what, Row(how, f"{item.nodeid.split('[')[0]}"))
         given = dict(report.user_properties)
-        row.tries += int(given.get("tries", report.outcome != "skipped"))
+        row.tries += int(given.get("tries", _examples(item) or report.outcome != "skipped"))
         row.outcomes[report.outcome] += 1
         row.places.update(given.get("places", {}))
+        self.write()
 
-    def pytest_sessionfinish(self) -> None:
-        """Write it between its two marks."""
+    def write(self) -> None:
+        """Put the table between its two marks."""
         text = self.page.read_text(encoding="utf-8")
         before, rest = text.split(BEGIN)
         present, after = rest.split(END)
@@ -70,6 +73,11 @@ class FaultTable:
             if row.places:
                 places[what] = f"{what}{_BY}{', '.join(f'{place} {count}' for place, count in sorted(row.places.items()))}."
         return "\n".join([*_HEAD, *sorted(listed.values()), *(f"\n{places[what]}" for what in sorted(places))]) + "\n"
+
+
+def _examples(item: pytest.Item) -> int:
+    """How many examples Hypothesis tried in a test of its own."""
+    return sum(int(count) for count in re.findall(r"(\d+) (?:passing|failing) examples", getattr(item, "hypothesis_statistics", "")))
 
 
 def _what(line: str) -> str:

@@ -76,6 +76,7 @@ def test_it_stays_where_a_file_of_the_round_is_gone(world):
     assert read_latest(world.storage, "toy")["round"] == 1
 
 
+@pytest.mark.fault("eight publishers at once, and what is latest", "threads on one root")
 def test_publishers_at_once_leave_the_highest_number(tmp_path):
     world = new_world(tmp_path)
     base = with_files(world, world.first(), "one")
