@@ -129,7 +129,8 @@ def _place(seen: list[str], commits: list[str]) -> str:
     own = [name for name in seen if not name.startswith("leases/")]
     others = [name for name in commits if not name.startswith("leases/")]
     last = others.index(own[-1]) + 1 if own and own[-1] in others else 0
-    return "/".join(others[min(last, len(others) - 1)].split("/")[:2])
+    folder, stage, *_ = others[min(last, len(others) - 1)].split("/")
+    return folder if folder == "audit" else f"{folder}/{stage}"
 
 
 def _faults(root: Path) -> Iterator[str]:

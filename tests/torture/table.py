@@ -72,7 +72,7 @@ class FaultTable:
             listed[what] = f"| {what} | {row.how} | {row.tries} | {_outcome(row)} | `{row.test}` |"
             if row.places:
                 places[what] = f"{what}{_BY}{', '.join(f'{place} {count}' for place, count in sorted(row.places.items()))}."
-        return "\n".join([*_HEAD, *sorted(listed.values()), *(f"\n{places[what]}" for what in sorted(places))]) + "\n"
+        return "\n".join([*_HEAD, *sorted(listed.values(), key=_test), *(f"\n{places[what]}" for what in sorted(places))]) + "\n"
 
 
 def _examples(item: pytest.Item) -> int:
@@ -82,6 +82,11 @@ def _examples(item: pytest.Item) -> int:
 
 def _what(line: str) -> str:
     return line.split("|")[1].strip()
+
+
+def _test(line: str) -> tuple[str, str]:
+    """Rows of one file stand together."""
+    return line.rstrip(" |").rpartition("|")[2], line
 
 
 def _outcome(row: Row) -> str:
