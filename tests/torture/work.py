@@ -17,7 +17,7 @@ from flows.training import train
 from tasks.models.fingerprint import folder_digest
 from tasks.models.location import packaged
 from tasks.models.materialise import materialise
-from tasks.models.stored import is_reference, stored_part
+from tasks.models.stored import as_reference, stored_part
 from tasks.models.train_settings import TrainSettings
 from tasks.review.settings import ExportSettings
 from tasks.runner.inline import InlineExecutor
@@ -98,7 +98,8 @@ def work(folder: Path, root: str, scratch: Path) -> dict[str, str]:
 
 
 def _folder(storage: Storage, model: str) -> Path:
-    return materialise(storage, stored_part(storage, model)) if is_reference(model) else Path(model)
+    """A trained model as a local folder, of whatever root."""
+    return materialise(storage, stored_part(storage, as_reference(storage, model)))
 
 
 def _review(context: Context, record: Any, scratch: Path) -> str:
