@@ -48,8 +48,8 @@ bench-scaling: install  ## embedding and scoring by one Dask worker and by two, 
 bench-gpu: install  ## encoding, scoring and search on a GPU beside sentence-transformers (ROOT=folder)
 	$(BIN)/python -m tests.bench.gpu --root $(or $(ROOT),mining/bench-gpu)
 
-torture: install  ## inject every fault of docs/reliability.md, and write its table (KILLS=200 random ones, FUZZ=500 inputs); hours on two cores
-	HARDMINE_KILLS=$(or $(KILLS),200) HARDMINE_FUZZ=$(or $(FUZZ),500) $(BIN)/python -m pytest -m fault --fault-table docs/reliability.md tests
+torture: install  ## inject every fault of docs/reliability.md, and write its table (KILLS=200 random ones, FUZZ=200 inputs); hours on two cores
+	HARDMINE_KILLS=$(or $(KILLS),200) HARDMINE_FUZZ=$(or $(FUZZ),200) $(BIN)/python -m pytest -m fault --fault-table docs/reliability.md tests
 
 release: install  ## dist/: sdist, wheel, bill of materials (CycloneDX), audit of dependencies; its tools have an environment of their own
 	test -x $(VENV)/release/bin/pip-audit || { $(PYTHON) -m venv $(VENV)/release && $(VENV)/release/bin/python -m pip install --quiet --disable-pip-version-check "build>=1.3,<2" "cyclonedx-bom>=7,<8" "pip-audit>=2.9,<3"; }
