@@ -49,6 +49,8 @@ def answers(
         return
     counts = ", ".join(f"{count:,} {status}" for status, count in found.by_status.items())
     out.print(f"{found.answers:,} answers kept ({counts or 'none'}), {found.known:,} known, {found.left:,} failed there", highlight=False)
+    if found.why_left:
+        out.print(f"[yellow]note[/yellow] the first of those that failed: {escape(found.why_left)}", highlight=False)
     for line in found.aside[:10]:
         out.print(f"[yellow]set aside[/yellow] {escape(line)}", highlight=False)
     if len(found.aside) > 10:

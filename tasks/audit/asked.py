@@ -34,6 +34,7 @@ ASKED_COLUMNS = {
     "answered": "Different questions that were answered now.",
     "malformed": "Answers that were not in the wanted form, after as many tries as malformed_retries allows.",
     "refused": "Refusals, by the model or a filter.",
+    "rejected": "Questions that the endpoint did not take (too long, a content filter); they are asked again with ask_rejected alone.",
     "failed": "Questions to which the endpoint gave nothing after all retries; they are asked again next time.",
     "left": "Questions without an answer: failed ones, and those that were not asked any more.",
     "calls": "Requests that were sent, retries among them.",
@@ -48,13 +49,13 @@ ASKED_COLUMNS = {
     "first": "One of cheap, strong, teacher, review.",
     "second": "Another of them.",
     "contradicts": "The fact that the writer says it changed.",
-    "status": "kept, copy_of_document, near_copy_of_positive or empty.",
+    "status": "kept, copy_of_document, near_copy_of_positive, near_copy_of_document or empty.",
     "from_round": "The round whose recipe's rows they were written for.",
     "kept": "Drafts that became candidates.",
     "drawn": "Written negatives in training rows.",
     "gap": "How well a logistic regression on the retriever's vectors tells written from mined negatives (AUC): 0.5 not, 1 always.",
     "kappa": "Cohen's kappa; NULL: chance alone explains all agreement.",
-    "stopped": "Why it ended early: a budget, or an endpoint that gives nothing; empty: it did not.",
+    "stopped": "Why it ended early: a budget, an endpoint that gives nothing, an error; empty: it did not.",
 }
 ASKED_IN_TABLE = {
     ("asks", "round"): "The round whose pairs it was about; 0: none.",
@@ -71,7 +72,19 @@ ASKED_IN_TABLE = {
     ("judge_agreement", "share"): "Share of the pairs on which they agree.",
 }
 _TEXTS = ("purpose", "model", "revision", "prompt", "created")
-_COUNTS = ("questions", "cached", "answered", "malformed", "refused", "failed", "left", "calls", "prompt_tokens", "completion_tokens")
+_COUNTS = (
+    "questions",
+    "cached",
+    "answered",
+    "malformed",
+    "refused",
+    "rejected",
+    "failed",
+    "left",
+    "calls",
+    "prompt_tokens",
+    "completion_tokens",
+)
 _ASKS = pa.schema(
     [
         ("dataset", pa.string()),

@@ -23,8 +23,9 @@ _FOLDER = "manifests/asks/"
 class AskRecord(BaseModel):
     """One asking: a command's questions to one model.
 
-    ``purpose``: judge (cheap, strong), write negatives, write queries. ``cached``: answers that were there before. ``failed``: questions to
-    which the endpoint gave nothing; ``left``: all without an answer. Seconds are of the answers that this asking paid for.
+    ``purpose``: judge (cheap, strong), write negatives, write queries. ``cached``: answers that were there before. ``rejected``: questions
+    that the endpoint did not take; ``failed``: to which it gave nothing; ``left``: all without an answer. Seconds are of the answers that
+    this asking paid for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class AskRecord(BaseModel):
     answered: int
     malformed: int
     refused: int
+    rejected: int = 0
     failed: int
     left: int
     calls: int
@@ -79,6 +81,7 @@ def keep_asking(
         questions=len(asked.answers),
         cached=asked.cached,
         answered=len(new),
+        rejected=asked.count("rejected"),
         malformed=asked.count("malformed"),
         refused=asked.count("refused"),
         failed=len(asked.failures),
@@ -115,7 +118,8 @@ def keep_import(storage: Storage, record: BatchRecord, answers: Sequence[Answer]
         created=datetime.now(UTC).isoformat("T", "milliseconds"),
         questions=len(record.keys),
         cached=0,
-        answered=len(answers) - statuses.count("retry"),
+        answered=len(answers) - statuses.count("retry") - statuses.count("rejected"),
+        rejected=statuses.count("rejected"),
         malformed=statuses.count("retry"),
         refused=statuses.count("refused"),
         failed=0,
@@ -145,5 +149,6 @@ def read_asks(storage: Storage) -> list[AskRecord]:
 
 
 def _new(asked: Asked[Any]) -> Sequence[Answer]:
-    """The different answers that this asking paid for."""
-    return list({answer.key: answer for answer in asked.answers if answer is not None and answer.key in asked.new}.values())
+    """The different answers that this asking paid for; what the endpoint did not take is none."""
+    paid = (one for one in asked.answers if one is not None and one.key in asked.new and one.status != "rejected")
+    return list({answer.key: answer for answer in paid}.values())

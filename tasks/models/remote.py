@@ -7,8 +7,10 @@ revision that the endpoint names, and the answer to one fixed text; whenever a p
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,9 +52,11 @@ class _Remote:
         self.spec, self.remote = spec, spec.remote
         self._client, self._pace = Client(spec.remote), Pace(spec.remote)
 
-    def _tried(self, once: Callable[[], Result]) -> Result:
+    def _tried(self, once: Callable[[], Result], texts: Sequence[str]) -> Result:
+        """One request, when it may be sent, tried again where that may help; ``texts``: that it sends."""
+
         def turn() -> Result:
-            self._pace.turn()
+            self._pace.turn(_tokens(texts))
             return once()
 
         try:
@@ -63,10 +67,10 @@ class _Remote:
                 "see what its server says, then run again: what is committed is kept, and nothing of it is asked again",
             ) from failure
 
-    def _side_by_side(self, work: Sequence[Callable[[], Result]]) -> Iterator[Result]:
-        """Results in order; after a failure no further request is sent."""
+    def _side_by_side(self, work: Sequence[tuple[Callable[[], Result], Sequence[str]]]) -> Iterator[Result]:
+        """Results of requests with the texts that they send, in order; after a failure no further one is sent."""
         with ThreadPoolExecutor(max(1, min(self.remote.concurrency, len(work)))) as threads:
-            futures = [threads.submit(self._tried, once) for once in work]
+            futures = [threads.submit(self._tried, once, texts) for once, texts in work]
             try:
                 for future in futures:
                     yield future.result()
@@ -131,7 +135,7 @@ class RemoteEmbedder(_Remote):
     def __init__(self, storage: Storage, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.similarity = "dot" if spec.similarity == "dot" else "cosine"
-        vectors, _, named = self._tried(lambda: self._ask([PROBE]))
+        vectors, _, named = self._tried(lambda: self._ask([PROBE]), [PROBE])
         width = vectors.shape[1]
         if self.remote.dim is not None and width != self.remote.dim:
             raise ModelError(
@@ -151,7 +155,7 @@ class RemoteEmbedder(_Remote):
         given = [self.spec.prompt + text or " " for text in texts]
         blocks = [given[start : start + self.remote.batch] for start in range(0, len(given), self.remote.batch)]
         pieces, tokens = [], 0
-        for vectors, counted, _ in self._side_by_side([lambda block=block: self._ask(block) for block in blocks]):  # type: ignore[misc]
+        for vectors, counted, _ in self._side_by_side([(partial(self._ask, block), block) for block in blocks]):
             if vectors.shape[1] != self._width:
                 raise self._changed(f"vectors of dimension {vectors.shape[1]}, and {self._width} before")
             pieces.append(vectors)
@@ -163,7 +167,10 @@ class RemoteEmbedder(_Remote):
 
     def _ask(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], int | None, str]:
         if self.remote.api == "openai":
-            return self._client.embeddings(self.spec.path, texts)
+            vectors, told, named = self._client.embeddings(self.spec.path, texts)
+            if told is not None:
+                self._pace.settle(told - _tokens(texts))
+            return vectors, told, named
         rows = self._client.post("/embed", {"inputs": list(texts), "truncate": True, "normalize": self.similarity == "cosine"})
         return _vectors(rows, len(texts)), None, ""
 
@@ -191,7 +198,7 @@ class RemoteReranker(_Remote):
 
     def __init__(self, storage: Storage, spec: ModelSpec) -> None:
         super().__init__(spec)
-        score = float(self._tried(lambda: self._ask(PROBE, [_OTHER_PROBE]))[0])
+        score = float(self._tried(lambda: self._ask(PROBE, [_OTHER_PROBE]), [PROBE, _OTHER_PROBE])[0])
         known = self._remembered(storage, {"score": score, "served": self._served()})
         if abs(score - known["score"]) > _APART * (1 + abs(known["score"])):
             raise self._changed(f"its score of a fixed pair is {score:.3f}, and {known['score']:.3f} before")
@@ -202,9 +209,9 @@ class RemoteReranker(_Remote):
         Raises:
             ModelError: the endpoint gives nothing, or scores that cannot be used.
         """
-        blocks = list(_blocks(pairs, self.remote.batch))
+        work = [(partial(self._ask, *block), [block[0] * len(block[1]), *block[1]]) for block in _blocks(pairs, self.remote.batch)]
         pieces: list[NDArray[np.float32]] = []
-        for scores in self._side_by_side([lambda block=block: self._ask(*block) for block in blocks]):  # type: ignore[misc]
+        for scores in self._side_by_side(work):
             pieces.append(scores)
             report(len(scores))
         logits = np.concatenate([np.empty(0, dtype=np.float32), *pieces])
@@ -219,6 +226,11 @@ class RemoteReranker(_Remote):
             return np.array([found[place] for place in range(len(texts))], dtype=np.float32)
         except (TypeError, KeyError, ValueError) as error:
             raise Transient("an answer without a score for each text") from error
+
+
+def _tokens(texts: Sequence[str]) -> int:
+    """About how many tokens texts have: four bytes are one."""
+    return sum(math.ceil(len(text.encode("utf-8", "surrogatepass")) / 4) for text in texts)
 
 
 def _blocks(pairs: Sequence[tuple[str, str]], size: int) -> Iterator[tuple[str, list[str]]]:
@@ -237,4 +249,6 @@ def _vectors(rows: Any, count: int) -> NDArray[np.float32]:
         raise Transient("vectors of several dimensions, or none") from error
     if vectors.ndim != 2 or len(vectors) != count:
         raise Transient(f"{len(vectors) if vectors.ndim else 'no'} vectors for {count} texts")
+    if not np.isfinite(vectors).all():
+        raise Transient("vectors with values that are no numbers")
     return vectors

@@ -25,7 +25,7 @@ ANSWERS = pa.schema(
     [
         ("key", pa.string()),
         ("prompt", pa.string()),  # name and version of the prompt's file
-        ("status", pa.string()),  # ok | malformed | refused | retry (malformed, and the run ended before it was asked again)
+        ("status", pa.string()),  # ok | malformed | refused | rejected | retry (malformed, and the run ended before it was asked again)
         ("reason", pa.string()),  # why it is not ok
         ("content", pa.string()),  # as the model wrote it
         ("model", pa.string()),  # as the endpoint names it
@@ -40,13 +40,13 @@ ANSWERS = pa.schema(
 
 
 class Answer(BaseModel):
-    """One kept answer, as :data:`ANSWERS`."""
+    """One kept answer, as :data:`ANSWERS`. ``refused``: by the model or its filter; ``rejected``: the endpoint did not take it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     key: str
     prompt: str = ""
-    status: Literal["ok", "malformed", "refused", "retry"]
+    status: Literal["ok", "malformed", "refused", "rejected", "retry"]
     reason: str = ""
     content: str = ""
     model: str = ""
@@ -86,27 +86,39 @@ def keep(storage: Storage, store: str, answers: Iterable[Answer]) -> None:
 
 
 def find(storage: Storage, store: str, keys: Collection[str]) -> dict[str, Answer]:
-    """The kept answers to some keys. Where several segments hold one, that of the first by name counts: the same one always."""
+    """The kept answers to some keys. Of several the one that says most counts, then that of the first segment by name: always the same."""
     found: dict[str, Answer] = {}
     for record in segments(storage, store):
-        missing = [key for key in keys if not _is_settled(found.get(key)) and may_hold(record, key[:1])]
+        missing = [key for key in keys if (key not in found or found[key].status in _WEIGHTS) and may_hold(record, key[:1])]
         if not missing:
             continue
         table = read_table(storage, record)
         rows = table.filter(pc.is_in(table["key"], value_set=pa.array(missing, pa.string())))
         for row in rows.to_pylist():
-            if not _is_settled(found.get(row["key"])):
+            known = found.get(row["key"])
+            if known is None or _weight(row["status"], row["calls"]) > _weight(known.status, known.calls):
                 found[row["key"]] = Answer.model_validate(row)
     return found
 
 
-def settled(found: Mapping[str, Answer]) -> dict[str, Answer]:
-    """Those that are not asked again: all but malformed ones that an ended run left before their next try."""
-    return {key: answer for key, answer in found.items() if _is_settled(answer)}
+def settled(found: Mapping[str, Answer], ask_rejected: bool = False) -> dict[str, Answer]:
+    """Those that are not asked again: all but malformed ones that an ended run left before their next try.
+
+    Args:
+        found: answers by key.
+        ask_rejected: what the endpoint did not take is asked again too.
+    """
+    again = {"retry", "rejected"} if ask_rejected else {"retry"}
+    return {key: answer for key, answer in found.items() if answer.status not in again}
 
 
-def _is_settled(answer: Answer | None) -> bool:
-    return answer is not None and answer.status != "retry"
+_WEIGHTS = {"retry": 0, "rejected": 1}  # all others are final
+
+
+def _weight(status: str, calls: int) -> tuple[int, int]:
+    """How much an answer says: a final one most; of unfinished ones the one that took most calls."""
+    weight = _WEIGHTS.get(status, 2)
+    return weight, calls if status == "retry" else 0
 
 
 def segments(storage: Storage, store: str) -> list[FileRecord]:
@@ -119,13 +131,13 @@ def compact(storage: Storage, store: str) -> bool:
 
     def write(output: Output, records: list[FileRecord]) -> None:
         whole = pa.concat_tables([ANSWERS.empty_table(), *(read_table(storage, record).cast(ANSWERS) for record in records)])
-        first: dict[str, int] = {}
-        statuses = whole["status"].to_pylist()
+        best: dict[str, int] = {}
+        weights = [_weight(*each) for each in zip(whole["status"].to_pylist(), whole["calls"].to_pylist(), strict=True)]
         for row, key in enumerate(whole["key"].to_pylist()):
-            if key not in first or statuses[first[key]] == "retry":
-                first[key] = row
+            if key not in best or weights[row] > weights[best[key]]:
+                best[key] = row
         for bucket in BUCKETS:
-            chosen = [first[key] for key in sorted(first) if key.startswith(bucket)]
+            chosen = [best[key] for key in sorted(best) if key.startswith(bucket)]
             if chosen:
                 output.table(bucket_file(bucket), whole.take(pa.array(chosen)))
 

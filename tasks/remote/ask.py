@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
 from pydantic import BaseModel
 
-from tasks.errors import ModelError
 from tasks.remote.answers import Answer, answer_key, find, settled, store_of
 from tasks.remote.batch import Export, export_prompts
-from tasks.remote.budget import Budget, OutOfBudget, Spent
-from tasks.remote.client import Client, Message, Rejected, Reply
-from tasks.remote.forms import Form, answer_of, bare, correction, form_schema, most_tokens, prompt_bytes
-from tasks.remote.journal import Journal, take_over
-from tasks.remote.pace import Pace, Stopped, Transient
+from tasks.remote.budget import Budget, Spent
+from tasks.remote.client import Message
+from tasks.remote.forms import Form, bare, form_schema
+from tasks.remote.journal import take_over
+from tasks.remote.run import Run
 from tasks.remote.settings import ChatSettings
 from tasks.store.lease import turn
 from tasks.store.storage import Storage
-
-_GIVE_UP = 10  # questions in a row to which the endpoint gave nothing
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,8 @@ class Asked(Generic[Form]):
     """What came of some questions, in their order.
 
     Args:
-        answers: the kept answer of each; ``None``: it was not asked, or the endpoint gave nothing.
+        answers: the kept answer of each; ``None``: it was not asked, or the endpoint gave nothing. One that the endpoint did not take for
+            what is in it is an answer too, with status ``rejected``.
         forms: the answers' content, checked; ``None``: there is none, or not in the wanted form.
         failures: why the endpoint gave nothing, by place; such questions are asked again next time.
         spent: in this call.
@@ -76,7 +70,7 @@ def keys_of(settings: ChatSettings, questions: Sequence[Question], form: type[Ba
 def known(storage: Storage, settings: ChatSettings, questions: Sequence[Question], form: type[Form]) -> Asked[Form]:
     """What is kept; nothing is asked."""
     keys = keys_of(settings, questions, form)
-    found = settled(find(storage, store_of(settings.model, settings.revision), set(keys)))
+    found = settled(find(storage, store_of(settings.model, settings.revision), set(keys)), settings.ask_rejected)
     return _asked(keys, found, form, len(found))
 
 
@@ -89,11 +83,13 @@ def ask(
     report: Callable[[int], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
     export: Export | None = None,
+    keep: Callable[[Asked[Form]], object] = lambda _: None,
 ) -> Asked[Form]:
     """Answers to all questions, as far as the budget and the endpoint allow. Equal questions are asked once.
 
     Every answer is kept as soon as it is there: stopped or killed, the same call goes on where it was. An answer that is not in the wanted
-    form is asked for again, told why; after that it is kept as malformed. A refusal is kept. Neither is asked again.
+    form is asked for again, told why; after that it is kept as malformed. A refusal is kept, and so is what the endpoint does not take (too
+    long, a content filter). None of these is asked again.
 
     Args:
         storage: the root.
@@ -104,33 +100,41 @@ def ask(
         report: is told how many questions more are done.
         say: is told why nothing goes on.
         export: the file that questions without an answer are written to instead of being asked.
+        keep: is told what came of it, also where an error or Ctrl-C ends it.
 
     Raises:
         Exported: there were such questions, and they are in that file.
         UsageError: the key is not in the environment.
-        ModelError: the endpoint refuses the key, the model or the address.
+        ModelError: the endpoint refuses the key, the model, the address or a setting.
     """
     budget, store = budget or Budget(), store_of(settings.model, settings.revision)
     keys, before = keys_of(settings, questions, form), budget.spent
     with turn(storage, f"answers/{store}", "asking", lambda other: say(f"{settings.model}: waiting for {other}, which is asking it")):
         take_over(storage, store)
         kept = find(storage, store, set(keys))
-        found = settled(kept)
+        found = settled(kept, settings.ask_rejected)
         cached = len(found)
         report(sum(key in found for key in keys))
         todo = {key: question for key, question in zip(keys, questions, strict=True) if key not in found}
         if todo and export is not None:
             export_prompts(storage, store, settings, {key: (one.messages, one.prompt) for key, one in todo.items()}, form, export)
-        begun = {key: answer for key, answer in kept.items() if key not in found}
-        run = _Run(storage, store, settings, form, budget, report, begun) if todo else None
-        new = run.all(todo) if run is not None else {}
-    found |= new
-    asked = _asked(keys, found, form, cached)
-    if run is not None:
-        asked.new = frozenset(new)
-        asked.failures = {place: run.failures[key] for place, key in enumerate(keys) if key in run.failures}
-        asked.stopped = run.stopped
-        asked.spent = budget.spent - before
+        begun = {key: answer for key, answer in kept.items() if key not in found and answer.status == "retry"}
+        run = Run(storage, store, settings, form, budget, report, begun) if todo else None
+        try:
+            if run is not None:
+                run.works = any(answer.status == "ok" for answer in found.values())
+                run.all(todo)
+        except BaseException as error:
+            assert run is not None, "nothing else can fail"
+            run.stopped = f"{type(error).__name__}: {getattr(error, 'message', '')}".removesuffix(": ")
+            raise
+        finally:
+            asked = _asked(keys, found | (run.found if run else {}), form, cached)
+            if run is not None:
+                asked.new = frozenset(run.found)
+                asked.failures = {place: run.failures[key] for place, key in enumerate(keys) if key in run.failures}
+                asked.stopped, asked.spent = run.stopped, budget.spent - before
+            keep(asked)
     return asked
 
 
@@ -138,135 +142,3 @@ def _asked(keys: Sequence[str], found: dict[str, Answer], form: type[Form], cach
     answers = [found.get(key) for key in keys]
     forms = [form.model_validate_json(bare(one.content)) if one is not None and one.status == "ok" else None for one in answers]
     return Asked(answers, forms, cached=cached)
-
-
-class _Run(Generic[Form]):
-    """One asking: threads that take questions from one queue, until it is empty, the budget is spent, or the endpoint gives nothing."""
-
-    def __init__(
-        self,
-        storage: Storage,
-        store: str,
-        settings: ChatSettings,
-        form: type[Form],
-        budget: Budget,
-        report: Callable[[int], None],
-        begun: Mapping[str, Answer],
-    ) -> None:
-        self._begun = begun  # questions whose first answer was malformed when an earlier run ended
-        self.failures: dict[str, str] = {}
-        self.stopped = ""
-        self._settings, self._form, self._schema, self._budget, self._report = settings, form, form_schema(form), budget, report
-        self._client, self._pace = Client(settings), Pace(settings)
-        self._journal = Journal(storage, store)
-        self._lock = threading.Lock()
-        self._found: dict[str, Answer] = {}
-        self._in_a_row = 0
-        self._fatal: BaseException | None = None
-
-    def all(self, todo: dict[str, Question]) -> dict[str, Answer]:
-        """Ask; whatever happens, what was answered is kept."""
-        queue = iter(todo.items())
-        try:
-            with ThreadPoolExecutor(min(self._settings.concurrency, len(todo))) as threads:
-                workers = [threads.submit(self._work, queue) for _ in range(min(self._settings.concurrency, len(todo)))]
-                try:
-                    for worker in workers:
-                        worker.result()
-                except BaseException:  # Ctrl-C comes here: calls in flight end, none begins
-                    self._pace.stop()
-                    raise
-        finally:
-            self._journal.close()
-            self._client.close()
-        if self._fatal is not None:
-            raise self._fatal
-        return self._found
-
-    def _work(self, queue: Iterator[tuple[str, Question]]) -> None:
-        while True:
-            with self._lock:
-                if self.stopped or self._fatal is not None:
-                    return
-                key, question = next(queue, (None, None))
-            if key is None or question is None:
-                return
-            try:
-                answer = self._answer(key, question)
-            except OutOfBudget as limit:
-                self._end(f"the budget of {limit.limit} is used up")
-            except Stopped:
-                return
-            except (Transient, Rejected) as failure:
-                self._failed(key, str(failure))
-            except BaseException as error:
-                with self._lock:
-                    self._fatal = self._fatal or error
-                self._pace.stop()
-                return
-            else:
-                with self._lock:
-                    self._in_a_row = 0
-                    self._found[key] = answer
-                    self._journal.add(answer)
-                self._report(1)
-
-    def _failed(self, key: str, reason: str) -> None:
-        with self._lock:
-            self.failures[key] = reason
-            self._in_a_row += 1
-            enough = self._in_a_row >= _GIVE_UP
-        if enough:
-            self._end(f"the endpoint gave nothing to {_GIVE_UP} questions in a row, last: {reason}")
-
-    def _end(self, why: str) -> None:
-        with self._lock:
-            self.stopped = self.stopped or why
-
-    def _answer(self, key: str, question: Question) -> Answer:
-        """One question, asked until its answer has the form, or often enough. What it paid before it ends in between is written down."""
-        answer = self._begun.get(key)
-        for _ in range(self._settings.malformed_retries + 1 - (answer.calls if answer else 0)):
-            further = correction(answer) if answer else []
-            try:
-                reply, cost, seconds = self._pace.tries(lambda more=further: self._once([*question.messages, *more]))  # type: ignore[misc]
-            except (OutOfBudget, Stopped, Transient, Rejected):
-                if answer is not None and key not in self._begun:
-                    with self._lock:
-                        self._journal.add(answer)
-                raise
-            before = Spent() if answer is None else answer.spent
-            answer = answer_of(key, question.prompt, reply, self._form, cost + before, seconds)
-            if answer.status != "retry":
-                return answer
-        assert answer is not None, "at least one try is made"
-        return answer.model_copy(update={"status": "malformed"})
-
-    def _once(self, messages: list[Message]) -> tuple[Reply, Spent, float]:
-        """One request, paid for."""
-        bound = most_tokens(messages)
-        most = Spent(1, bound, self._settings.max_tokens, self._settings.cost(bound, self._settings.max_tokens))
-        self._pace.turn(bound + self._settings.max_tokens)
-        with self._budget.call(most) as charge:
-            if self._pace.stopped:  # while it waited for room in the budget
-                charge.pay(Spent())
-                raise Stopped
-            began = time.monotonic()
-            try:
-                reply = self._client.chat(self._settings, messages, self._schema)
-            except (Rejected, ModelError):
-                charge.pay(Spent(1))
-                raise
-            except Transient as failure:
-                if failure.reason.startswith("HTTP"):  # it was turned away; of a broken connection nobody knows what it cost
-                    charge.pay(Spent(1))
-                raise
-            was = self._paid(reply, messages)
-            charge.pay(was)
-        return reply, was, time.monotonic() - began
-
-    def _paid(self, reply: Reply, messages: list[Message]) -> Spent:
-        """What the endpoint says that it was; where it says nothing, four bytes are a token."""
-        told = reply.prompt_tokens if reply.prompt_tokens is not None else math.ceil(prompt_bytes(messages) / 4)
-        gave = reply.completion_tokens if reply.completion_tokens is not None else math.ceil(len(reply.content.encode()) / 4)
-        return Spent(1, told, gave, self._settings.cost(told, gave))

@@ -12,14 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tasks.errors import InputError
-from tasks.remote.answers import Answer, find, keep, settled
+from tasks.remote.answers import Answer, find, keep
 from tasks.remote.body import request_body
 from tasks.remote.budget import Spent
-from tasks.remote.client import reply_of
-from tasks.remote.forms import answer_of, form_schema
+from tasks.remote.forms import answer_of, form_schema, now
+from tasks.remote.reading import Unreadable, field, reply_from
+from tasks.remote.refused import refusal_of
 from tasks.remote.settings import ChatSettings, cost_of
 from tasks.store.keys import digest
 from tasks.store.seal import put_record, read_record
@@ -73,8 +74,9 @@ class Taken:
     Args:
         answers: kept now.
         known: answers that were kept before.
-        by_status: of the new ones: ok, malformed, refused.
+        by_status: of the new ones: ok, malformed, refused, rejected.
         left: lines whose request failed there: they are asked again.
+        why_left: why the first of them did.
         aside: lines that cannot be used: file:line, reason.
         kept: what was kept, by export.
     """
@@ -84,6 +86,7 @@ class Taken:
     by_status: Mapping[str, int]
     left: int
     aside: tuple[str, ...]
+    why_left: str = ""
     kept: tuple[tuple[BatchRecord, tuple[Answer, ...]], ...] = ()
 
 
@@ -146,33 +149,50 @@ def import_answers(storage: Storage, paths: Sequence[Path], forms: Mapping[str, 
     records = [read_record(storage, name, BatchRecord) for name in storage.list_names(_FOLDER)]
     by_key = {key: record for record in records for key in record.keys}
     made: dict[str, Answer] = {}
-    left, aside = 0, []
+    left: list[str] = []
+    aside: list[str] = []
     for path in paths:
         for number, line in _lines(path):
             found = _answer(line, by_key, forms)
             if isinstance(found, Answer):
                 made.setdefault(found.key, found)
-            elif found:
-                aside.append(f"{path}:{number}: {found}")
+            elif isinstance(found, _Failed):
+                left.append(found.reason)
             else:
-                left += 1
+                aside.append(f"{path}:{number}: {found}")
     groups = [(record, [made[key] for key in record.keys if key in made and by_key[key] is record]) for record in records]
     return _kept(storage, groups, left, aside)
 
 
-def _kept(storage: Storage, groups: Sequence[tuple[BatchRecord, Sequence[Answer]]], left: int, aside: Sequence[str]) -> Taken:
+def _kept(storage: Storage, groups: Sequence[tuple[BatchRecord, Sequence[Answer]]], left: Sequence[str], aside: Sequence[str]) -> Taken:
     new, known, kept = 0, 0, []
     statuses: dict[str, int] = {}
     for record, answers in groups:
-        before = settled(find(storage, record.store, {answer.key for answer in answers}))
-        fresh = tuple(answer for answer in answers if answer.key not in before)
-        keep(storage, record.store, fresh)
+        found = find(storage, record.store, {answer.key for answer in answers})
+        fresh = tuple(answer for answer in answers if _says_more(answer, found.get(answer.key)))
+        keep(storage, record.store, [_with_earlier(answer, found.get(answer.key)) for answer in fresh])
         kept += [(record, fresh)] if fresh else []
         new, known = new + len(fresh), known + len(answers) - len(fresh)
         for answer in fresh:
             status = "malformed" if answer.status == "retry" else answer.status
             statuses[status] = statuses.get(status, 0) + 1
-    return Taken(new, known, dict(sorted(statuses.items())), left, tuple(aside), tuple(kept))
+    return Taken(new, known, dict(sorted(statuses.items())), len(left), tuple(aside), left[0] if left else "", tuple(kept))
+
+
+def _says_more(answer: Answer, known: Answer | None) -> bool:
+    """Whether an answer is to be kept beside what is known; the same malformed one again is not."""
+    if known is None or known.status == answer.status == "retry":
+        return known is None or known.content != answer.content
+    return known.status == "retry" or (known.status == "rejected" and answer.status != "rejected")
+
+
+def _with_earlier(answer: Answer, earlier: Answer | None) -> Answer:
+    """An answer with what malformed ones before it cost."""
+    if earlier is None or earlier.status != "retry":
+        return answer
+    cost = answer.spent + earlier.spent
+    tokens = {"prompt_tokens": cost.prompt_tokens, "completion_tokens": cost.completion_tokens}
+    return answer.model_copy(update={"calls": cost.calls, "money": cost.money, **tokens})
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -183,29 +203,45 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}: cannot be read ({error})", "give the output file of a batch, JSONL in UTF-8") from error
 
 
-def _answer(line: str, by_key: Mapping[str, BatchRecord], forms: Mapping[str, type[BaseModel]]) -> Answer | str:
-    """An answer; why a line cannot be used; or nothing, where the request failed there."""
+@dataclass(frozen=True)
+class _Failed:
+    """A line whose request failed there: it is asked again."""
+
+    reason: str
+
+
+def _answer(line: str, by_key: Mapping[str, BatchRecord], forms: Mapping[str, type[BaseModel]]) -> Answer | _Failed | str:
+    """An answer; or that the request failed there; or why a line cannot be used."""
     try:
         row = json.loads(line)
-        key = str(row["custom_id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
+        return "not a line of JSON"
+    key = field(row, "custom_id")
+    if not isinstance(key, str):
         return "not a line of a batch's output (no custom_id)"
     record = by_key.get(key)
     if record is None or record.form not in forms:
         return f"the custom_id {key[:40]!r} was not exported from this root"
-    response = row.get("response") or {}
-    if row.get("error") or int(response.get("status_code") or 0) != 200:
-        return ""
+    response = field(row, "response")
+    if field(row, "error") or str(field(response, "status_code")) != "200":
+        return _failed(key, record, field(response, "status_code"), field(row, "error") or field(response, "body"))
     try:
-        return _made(key, record, response["body"], forms[record.form])
-    except (KeyError, IndexError, TypeError, ValidationError) as error:
-        return f"its response is no chat completion ({type(error).__name__})"
+        return _made(key, record, field(response, "body"), forms[record.form])
+    except Unreadable as error:
+        return f"its response is no chat completion: {error}"
 
 
-def _made(key: str, record: BatchRecord, body: Mapping[str, Any], form: type[BaseModel]) -> Answer:
-    choice, usage = body["choices"][0], body.get("usage") or {}
-    message, finish, model = choice["message"], choice.get("finish_reason"), str(body.get("model") or "")
-    told, gave = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    reply = reply_of(message.get("content") or "", message.get("refusal") or "", finish, model, told, gave)
+def _failed(key: str, record: BatchRecord, status: Any, told: Any) -> Answer | _Failed:
+    """Where the endpoint did not take a request for what is in it, that is its answer."""
+    refusal = refusal_of(status if isinstance(status, int) else 0, told)
+    reason = refusal.reason.removeprefix("HTTP 0").lstrip(" :") or "no reason is told"
+    if status in (400, 413, 422) and refusal.about_content:
+        return Answer(key=key, prompt=record.prompt, status="rejected", reason=reason, calls=1, asked=now())
+    return _Failed(f"{reason} ({refusal.mend})" if refusal.mend else reason)
+
+
+def _made(key: str, record: BatchRecord, body: Any, form: type[BaseModel]) -> Answer:
+    reply = reply_from(body)
+    told, gave = reply.prompt_tokens or 0, reply.completion_tokens or 0
     money = cost_of(told, gave, record.price_in, record.price_out)
     return answer_of(key, record.prompt, reply, form, Spent(1, told, gave, money))

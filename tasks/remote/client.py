@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from tasks.errors import ModelError
 from tasks.remote.body import request_body
 from tasks.remote.pace import Transient
+from tasks.remote.reading import Reply, Unreadable, counted, field, no_json, reply_from, reply_of, text
+from tasks.remote.refused import refusal_of
 from tasks.remote.settings import ChatSettings, EndpointSettings
 
 Message = dict[str, str]
@@ -23,23 +26,14 @@ _PASSING = (408, 409, 429)
 
 
 class Rejected(Exception):
-    """The endpoint will not take this one request (400, 413, 422): asking again would not help."""
+    """The endpoint will not take this request (400, 413, 422): asking again would not help.
 
-
-@dataclass(frozen=True)
-class Reply:
-    """What a chat endpoint gave.
-
-    ``refusal``: why it gave nothing, in the model's or filter's words; ``cut``: the answer ended at max_tokens. Counts of tokens are
-    ``None`` where the endpoint does not say.
+    ``about_content``: by its own words because of what is in it (too long, a content filter), so that others may be taken.
     """
 
-    content: str
-    model: str
-    refusal: str = ""
-    cut: bool = False
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    def __init__(self, reason: str, about_content: bool = False) -> None:
+        super().__init__(reason)
+        self.about_content = about_content
 
 
 class Client:
@@ -53,9 +47,16 @@ class Client:
         import openai
 
         self.settings = settings
+        self._key = settings.key()
         self._client = openai.OpenAI(
-            base_url=settings.url, api_key=settings.key() or "none", max_retries=0, timeout=settings.timeout, organization="", project=""
+            base_url=settings.url,
+            api_key=self._key or "none",
+            admin_api_key="",
+            max_retries=0,
+            timeout=settings.timeout,
+            default_headers=_headers(self._key),
         )
+        self._own: dict[str, Any] = {} if self._key else {"Authorization": openai.Omit()}  # said again with each request
 
     def close(self) -> None:
         """Close connections."""
@@ -72,12 +73,12 @@ class Client:
         Raises:
             Transient: worth another try.
             Rejected: this request will never be taken.
-            ModelError: no request will be (wrong key, unknown model or address).
+            ModelError: no request will be (wrong key, unknown model or address, a setting that the model does not take).
         """
         given = request_body(settings, messages, schema)
         if settings.stream:
             return self._try(lambda: self._streamed(given))
-        return self._try(lambda: _reply(self._client.chat.completions.create(**given)))
+        return self._try(lambda: reply_from(self._client.chat.completions.create(**given, extra_headers=self._own)))
 
     def embeddings(self, model: str, texts: Sequence[str]) -> tuple[NDArray[np.float32], int | None, str]:
         """Vectors, float32, shape (n, dim), tokens where they are told, and the model as the endpoint names it.
@@ -87,36 +88,45 @@ class Client:
         """
         answer: Any = self._try(
             lambda: self._client.post(
-                "/embeddings", cast_to=object, body={"model": model, "input": list(texts), "encoding_format": "float"}
+                "/embeddings",
+                cast_to=object,
+                body={"model": model, "input": list(texts), "encoding_format": "float"},
+                options={"headers": self._own},
             )
         )
-        rows = _field(answer, "data")
-        if not isinstance(rows, list) or len(rows) != len(texts):
+        if not isinstance(answer, dict):
+            raise Transient(no_json(answer))
+        rows = answer.get("data")
+        if not isinstance(rows, list) or len(rows) != len(texts) or not all(isinstance(row, dict) for row in rows):
             raise Transient(f"{len(rows) if isinstance(rows, list) else 'no'} vectors for {len(texts)} texts")
-        ordered = sorted(rows, key=lambda row: int(row.get("index", 0))) if all("index" in row for row in rows) else rows
-        usage = answer.get("usage") or {}
-        return _matrix([row.get("embedding") for row in ordered]), usage.get("prompt_tokens"), str(answer.get("model") or "")
+        ordered = sorted(rows, key=lambda row: row["index"]) if all(isinstance(row.get("index"), int) for row in rows) else rows
+        told = counted(answer.get("usage"))[0]
+        return _matrix([row.get("embedding") for row in ordered]), told, str(answer.get("model") or "")
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Any other JSON post, such as text-embeddings-inference's ``/embed`` and ``/rerank``. Raises as :meth:`chat`."""
-        return self._try(lambda: self._client.post(path, cast_to=object, body=body))
+        return self._try(lambda: self._client.post(path, cast_to=object, body=body, options={"headers": self._own}))
 
     def get(self, path: str) -> Any:
         """A JSON document, such as text-embeddings-inference's ``/info``. Raises as :meth:`chat`."""
-        return self._try(lambda: self._client.get(path, cast_to=object))
+        return self._try(lambda: self._client.get(path, cast_to=object, options={"headers": self._own}))
 
     def _streamed(self, given: dict[str, Any]) -> Reply:
         pieces, refusal, finish, model, usage = [], [], None, "", None
-        with self._client.chat.completions.create(**given, stream=True, stream_options={"include_usage": True}) as stream:
+        with self._client.chat.completions.create(
+            **given, stream=True, stream_options={"include_usage": True}, extra_headers=self._own
+        ) as stream:
             for chunk in stream:
-                model, usage = chunk.model or model, chunk.usage or usage
-                for choice in chunk.choices[:1]:
-                    pieces.append(choice.delta.content or "")
-                    refusal.append(choice.delta.refusal or "")
-                    finish = choice.finish_reason or finish
+                model, usage = field(chunk, "model") or model, field(chunk, "usage") or usage
+                choices = field(chunk, "choices")
+                for choice in choices[:1] if isinstance(choices, list) else ():
+                    delta = field(choice, "delta")
+                    pieces.append(text(field(delta, "content")))
+                    refusal.append(text(field(delta, "refusal")))
+                    finish = field(choice, "finish_reason") or finish
         if finish is None:
-            raise Transient("the stream was cut")
-        return reply_of("".join(pieces), "".join(refusal), finish, model, *_counted(usage))
+            raise Transient("the stream was cut, or was none")
+        return reply_of("".join(pieces), "".join(refusal), text(finish), text(model), *counted(usage))
 
     def _try(self, once: Callable[[], Result]) -> Result:
         """Call, with the library's errors in our words. None of them shows the key."""
@@ -130,58 +140,55 @@ class Client:
         except openai.APIConnectionError as error:
             raise Transient(f"no connection ({type(error.__cause__ or error).__name__})") from error
         except openai.APIStatusError as error:
-            raise self._of_status(error.status_code, error.response.headers, str(error.code or "")) from error
+            told = self._of_status(error.status_code, error.response.headers, str(error.code or ""), error.body)
+            raise told from (None if self._key and self._key in str(error) else error)
+        except Unreadable as error:
+            raise Transient(str(error)) from None
         except (openai.APIError, httpx2.HTTPError, ValueError) as error:  # cut bodies and streams, errors within a stream, no JSON
             raise Transient(f"broken answer ({type(error).__name__})") from error
 
-    def _of_status(self, status: int, headers: Any, code: str) -> Exception:
+    def _of_status(self, status: int, headers: Any, code: str, body: Any) -> Exception:
         if code == "insufficient_quota":
             return ModelError(f"{self.settings.url} says that the account has no quota left (429)", "raise it there, then run again")
         if status in _PASSING or status >= 500:
             return Transient(f"HTTP {status}", _retry_after(headers))
         if status in (400, 413, 422):
-            return Rejected(f"HTTP {status}{f' ({code})' if code else ''}")
+            refusal = refusal_of(status, body)
+            reason = self._without_key(refusal.reason)
+            if refusal.mend:
+                return ModelError(f"{self.settings.url} answers {reason}", refusal.mend)
+            return Rejected(reason, refusal.about_content)
+        name = self.settings.key_variable
         mend = {
-            401: f"check the key in {self.settings.key_from or 'key_from'}",
-            403: f"check what the key in {self.settings.key_from} may do",
+            401: f"check the key in {name}" if name else "name the environment variable that holds its key: key_from",
+            403: f"check what the key in {name} may do" if name else "name the environment variable that holds its key: key_from",
         }
         return ModelError(f"{self.settings.url} answers HTTP {status}", mend.get(status, "check url and model"))
 
-
-def _reply(completion: Any) -> Reply:
-    if not completion.choices:
-        raise Transient("an answer without choices")
-    choice, (told, gave) = completion.choices[0], _counted(completion.usage)
-    return reply_of(choice.message.content or "", choice.message.refusal or "", choice.finish_reason, completion.model, told, gave)
+    def _without_key(self, text: str) -> str:
+        """What a server wrote, without the key, if it is in there."""
+        return text.replace(self._key, "…") if self._key else text
 
 
-def reply_of(content: str, refusal: str, finish: str | None, model: str, told: int | None, gave: int | None) -> Reply:
-    """What a chat endpoint gave, from the fields of its answer; ``told``, ``gave``: tokens of the prompt and of the answer."""
-    return Reply(
-        content=content,
-        model=model or "",
-        refusal=refusal or ("content filter" if finish == "content_filter" else ""),
-        cut=finish == "length",
-        prompt_tokens=told,
-        completion_tokens=gave,
-    )
+def _headers(key: str) -> dict[str, Any]:
+    """Headers of all requests: the key alone. What else the environment holds for OpenAI (OPENAI_CUSTOM_HEADERS …) stays here."""
+    import openai
 
-
-def _counted(usage: Any) -> tuple[int | None, int | None]:
-    return (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
+    own = [line.partition(":")[0].strip() for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n") if ":" in line]
+    left_out = dict.fromkeys([*own, "OpenAI-Organization", "OpenAI-Project", "Authorization"], openai.Omit())
+    return {**left_out, "Authorization": f"Bearer {key}"} if key else dict(left_out)
 
 
 def _matrix(rows: Sequence[Any]) -> NDArray[np.float32]:
-    vectors = [np.frombuffer(base64.b64decode(row), "<f4") if isinstance(row, str) else np.asarray(row, dtype=np.float32) for row in rows]
+    try:
+        vectors = [np.frombuffer(base64.b64decode(row), "<f4") if isinstance(row, str) else np.asarray(row, np.float32) for row in rows]
+    except (TypeError, ValueError) as error:
+        raise Transient("vectors that are no numbers") from error
     if len({vector.shape for vector in vectors}) > 1 or any(vector.ndim != 1 or not len(vector) for vector in vectors):
         raise Transient("vectors of several dimensions, or none")
+    if not all(np.isfinite(vector).all() for vector in vectors):
+        raise Transient("vectors with values that are no numbers")
     return np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
-
-
-def _field(answer: Any, name: str) -> Any:
-    if not isinstance(answer, dict):
-        raise Transient("an answer that is no JSON object")
-    return answer.get(name)
 
 
 def _retry_after(headers: Any) -> float | None:
@@ -190,7 +197,8 @@ def _retry_after(headers: Any) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

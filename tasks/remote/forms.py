@@ -10,16 +10,39 @@ from pydantic import BaseModel, ValidationError
 
 from tasks.remote.answers import Answer
 from tasks.remote.budget import Spent
-from tasks.remote.client import Message, Reply
+from tasks.remote.client import Message
+from tasks.remote.reading import Reply
 
 Form = TypeVar("Form", bound=BaseModel)
 SHOWN = 200
+_NOT_STRICT = ("default", "minLength", "maxLength", "examples")
 
 
 def form_schema(form: type[BaseModel]) -> dict[str, Any]:
-    """A form as a strict JSON schema: no other fields, all of them needed."""
-    schema = form.model_json_schema()
-    return {**schema, "additionalProperties": False, "required": list(schema.get("properties", {}))}
+    """A form as a JSON schema that strict structured outputs take.
+
+    Each object has no other fields and needs all of its own, at every level; a ``$ref`` stands alone; there are no defaults, and no bounds
+    on the length of texts (pydantic still checks both). Source: OpenAI's guide to structured outputs [documentation].
+    """
+    return dict(_strict(form.model_json_schema()))
+
+
+def _strict(schema: Any) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    found = {name: value for name, value in schema.items() if name not in _NOT_STRICT}
+    for name in ("properties", "$defs"):
+        if name in found:
+            found[name] = {key: _strict(value) for key, value in found[name].items()}
+    if "items" in found:
+        found["items"] = _strict(found["items"])
+    if "anyOf" in found:
+        found["anyOf"] = [_strict(one) for one in found["anyOf"]]
+    if found.get("type") == "object":
+        found |= {"additionalProperties": False, "required": list(found.get("properties", {}))}
+    return found
 
 
 def parse(form: type[Form], reply: Reply) -> Form:
@@ -67,9 +90,14 @@ def answer_of(key: str, prompt: str, reply: Reply, form: type[BaseModel], cost: 
             "money": cost.money,
             "seconds": round(seconds, 4),
             "calls": cost.calls,
-            "asked": datetime.now(UTC).isoformat("T", "seconds"),
+            "asked": now(),
         }
     )
+
+
+def now() -> str:
+    """The time, in UTC."""
+    return datetime.now(UTC).isoformat("T", "seconds")
 
 
 def bare(content: str) -> str:

@@ -63,8 +63,15 @@ class Pace:
         """
         with self._lock:
             now = time.monotonic()
-            at = max(self._not_before, self._requests.take(1, now), self._tokens.take(tokens, now))
-        self._sleep(at - now)
+            at = max(self._requests.take(1, now), self._tokens.take(tokens, now))
+        while (wait := max(at, self._pause()) - time.monotonic()) > 0:  # a pause that is asked for meanwhile holds those who wait too
+            self._sleep(wait)
+        self._sleep(0.0)
+
+    def settle(self, tokens: int) -> None:
+        """Say how many tokens more a request took than it was let through for; less than nothing: fewer."""
+        with self._lock:
+            self._tokens.correct(tokens)
 
     def tries(self, once: Callable[[], Result]) -> Result:
         """Call until it succeeds or the retries are used up; where the endpoint asks for a pause, all threads keep to it.
@@ -86,6 +93,10 @@ class Pace:
                 self._sleep(max(own, failure.wait or 0.0))
         raise AssertionError("unreachable")
 
+    def _pause(self) -> float:
+        with self._lock:
+            return self._not_before
+
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(max(0.0, seconds)):
             raise Stopped
@@ -105,3 +116,8 @@ class _Bucket:
         at = max(now, self._full_at - 1.0)
         self._full_at = max(self._full_at, now) + amount / self._rate
         return at
+
+    def correct(self, amount: int) -> None:
+        """Take so much more after all, or give it back."""
+        if self._rate is not None:
+            self._full_at += amount / self._rate

@@ -69,7 +69,7 @@ def test_answers_are_given_in_order_and_never_asked_twice(storage):
         assert (endpoint.calls, again.cached, again.spent.calls) == (25, 20, 5)
         told = endpoint.requests[0][1]
         assert told["response_format"]["json_schema"]["schema"]["additionalProperties"] is False
-        assert (told["temperature"], told["max_tokens"]) == (0.0, 40)
+        assert ("temperature" in told, "seed" in told, told["max_tokens"]) == (False, False, 40)
     assert known(storage, settings(endpoint), questions(25), Verdict).forms == again.forms  # nobody serves any more
 
 
@@ -81,7 +81,8 @@ def test_another_model_revision_parameter_or_form_asks_anew_and_another_url_does
         base = settings(endpoint)
         same = [base, base.model_copy(update={"url": "http://elsewhere/v1", "concurrency": 1, "retries": 0, "timeout": 1.0})]
         assert keys_of(same[0], questions(1), Verdict) == keys_of(same[1], questions(1), Verdict)
-        others = [{"model": "b"}, {"revision": "2"}, {"temperature": 1.0}, {"max_tokens": 41}, {"seed": 3}, {"json_mode": "object"}]
+        others = [{"model": "b"}, {"revision": "2"}, {"temperature": 1.0}, {"max_tokens": 41}, {"seed": 3}, {"json_mode": "object"},
+                  {"reasoning_effort": "low"}]  # fmt: skip
         keys = {keys_of(base.model_copy(update=change), questions(1), Verdict)[0] for change in others}
         keys |= {keys_of(base, questions(1), Other)[0], keys_of(base, questions(1), Verdict)[0]}
         assert len(keys) == len(others) + 2
@@ -200,8 +201,14 @@ def test_one_question_that_is_never_taken_is_set_aside_and_the_others_go_on(stor
 
     with serving(Endpoint(script)) as endpoint:
         found = ask(storage, settings(endpoint), questions(8), Verdict)
-        assert found.failures == {3: "HTTP 400 (context_length_exceeded)"}
-        assert (endpoint.calls, found.open, found.stopped) == (8, 1, "")
+        assert (found.answers[3].status, found.answers[3].reason) == ("rejected", "HTTP 400 (context_length_exceeded): scripted")
+        assert (endpoint.calls, found.open, found.count("rejected"), found.failures, found.stopped) == (8, 0, 1, {}, "")
+        again = ask(storage, settings(endpoint), questions(8), Verdict)
+        assert (endpoint.calls, again.cached, again.forms[3]) == (8, 8, None)  # it is remembered, and not asked again
+        endpoint.chat = well
+        told = ask(storage, settings(endpoint, ask_rejected=True), questions(8), Verdict)
+        assert (endpoint.calls, told.forms[3].confidence) == (9, 0.03)
+        assert known(storage, settings(endpoint), questions(8), Verdict).forms[3].confidence == 0.03
 
 
 @pytest.mark.parametrize(("behaviour", "words"), [

@@ -50,7 +50,8 @@ def test_prompts_go_out_and_answers_come_in_by_file(storage, tmp_path):
     found = known(storage, chosen, questions(8), Verdict)
     assert [answer.status if answer else None for answer in found.answers] == ["ok", None, "refused", *[None] * 5]
     assert found.answers[0].money == 13e-6
-    assert import_answers(storage, [output], {"Verdict": Verdict}).known == 2
+    assert import_answers(storage, [output], {"Verdict": Verdict}).known == 4  # the malformed ones too: they are not paid for twice
+    assert known(storage, chosen, questions(8), Verdict).answers[1] is None
     with pytest.raises(Exported) as left:
         ask(storage, chosen, questions(8), Verdict, export=Export(prompts, "toy", 1, "judge"))
     assert left.value.prompts == 6
