@@ -12,33 +12,37 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.agreeing import judge_agreement
+from flows.asking import About, ask_for
 from flows.selection import Decided, Table, decide
-from tasks.audit.asks import keep_asking
 from tasks.audit.judged import JudgeAgreement, JudgedRecord
 from tasks.errors import UsageError
 from tasks.judge.cascade import cascade
 from tasks.judge.questions import Verdict, judge_prompt, judge_questions
 from tasks.judge.settings import JudgeSettings
-from tasks.remote.ask import Asked, Question, ask
-from tasks.remote.batch import Export
+from tasks.remote.ask import Asked, Question
 from tasks.remote.budget import Budget
 from tasks.remote.settings import ChatSettings
-from tasks.review.labels import Answer, agreement
 from tasks.review.records import sure_labels
 from tasks.runner.runner import Context
-from tasks.schema import JUDGEMENTS
+from tasks.schema import JUDGEMENTS, PROMOTED
 from tasks.select.recipe import PseudoPositives, Recipe
 from tasks.select.rules.judged import JudgedRelevant
 from tasks.sql import run
 from tasks.store.tables import keep_table, read_table, take_texts
 from tasks.templates import document_inputs
 
+#: negatives that nobody judged, each with a labelled positive of its query: none that a judge or a promotion made
 _PAIRS = """
+WITH known AS (
+  SELECT query_id, arg_min(doc_partition, doc_id) AS positive_partition, arg_min(doc_row, doc_id) AS positive_row
+  FROM labelled WHERE is_positive AND coalesce(provenance, '') <> $promoted GROUP BY query_id)
 SELECT n.query_id, n.doc_id, min(n.query_row) AS query_row, min(n.doc_partition) AS doc_partition, min(n.doc_row) AS doc_row,
-  arg_min(p.doc_partition, p.doc_id) AS positive_partition, arg_min(p.doc_row, p.doc_id) AS positive_row
-FROM rows n JOIN rows p ON p.query_id = n.query_id AND p.slot = 0
+  any_value(k.positive_partition) AS positive_partition, any_value(k.positive_row) AS positive_row
+FROM rows n LEFT JOIN known k ON k.query_id = n.query_id
 LEFT JOIN judged j ON j.query_id = n.query_id AND j.doc_id = n.doc_id
 WHERE n.slot > 0 AND j.query_id IS NULL GROUP BY n.query_id, n.doc_id ORDER BY n.query_id, n.doc_id"""
+_LABELS = ["query_id", "doc_id", "doc_partition", "doc_row", "is_positive", "provenance"]
 
 
 @dataclass
@@ -107,6 +111,7 @@ def judge_recipe(
     only: frozenset[str] | None = None,
     written: str = "",
     export: Path | None = None,
+    budget: Budget | None = None,
 ) -> JudgedRecipe:
     """Judge a recipe's negatives, and what takes the place of those that are dropped, until all negatives are judged.
 
@@ -120,6 +125,7 @@ def judge_recipe(
         only: ids of the queries whose negatives are judged; none: of all.
         written: only documents whose ids begin so are judged.
         export: a file that open questions are written to instead of being asked.
+        budget: the command's, of which other rounds spent some already; none: this is the only judging.
 
     Raises:
         Exported: questions are open, and in the file.
@@ -129,7 +135,7 @@ def judge_recipe(
     check_judge(settings, recipe, keys=export is None)
     if table.is_partial:
         raise UsageError("the candidates are partial (teacher.lazy), and a judged recipe draws others", "mine with teacher.lazy: false")
-    judging = _Judging(context, table, settings, number, only, written, export)
+    judging = _Judging(context, table, settings, number, only, written, export, budget or Budget(settings.budget))
     found = JudgedRecipe(recipe, settings, JUDGEMENTS.empty_table(), ("", 0, ""))
     while True:
         found.stored = keep_table(context.storage, f"judged/{table.labels.name}", found.table)
@@ -147,6 +153,11 @@ def judge_recipe(
     found.recipe = with_judgements(recipe, settings, found.stored, settings.unjudged)
     found.notes = list(_notes(found, unanswered))
     return found
+
+
+def judge_budget(settings: JudgeSettings | None) -> Budget | None:
+    """One budget for all rounds and datasets of a command; none: nothing is judged."""
+    return Budget(settings.budget) if settings else None
 
 
 def check_judge(settings: JudgeSettings, recipe: Recipe | None = None, keys: bool = True) -> None:
@@ -192,15 +203,15 @@ class _Judging:
         only: frozenset[str] | None,
         written: str,
         export: Path | None,
+        budget: Budget,
     ) -> None:
-        self._export = export
+        self._export, self._budget = export, budget
         self._only, self._written = only, written
         self._context, self._table, self._settings, self._number = context, table, settings, number
         self._prompt = judge_prompt(settings)
-        self._budget = Budget(settings.budget)
 
     def open_pairs(self, outcome: Decided, judged: pa.Table) -> pa.Table:
-        """Negatives in training rows that nobody judged, with their places and that of a positive; ``part``: of the queries."""
+        """Negatives in training rows that nobody judged, their places, and a labelled positive's, or NULL; ``part``: of the queries."""
         found = []
         for number, part in enumerate(outcome.decisions.parts):
             rows = read_table(self._context.storage, part.file("rows.parquet"))
@@ -208,7 +219,9 @@ class _Judging:
                 rows = rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(sorted(self._only), pa.string())))
             if self._written:
                 rows = rows.filter(pc.or_(pc.equal(rows["slot"], 0), pc.starts_with(rows["doc_id"], self._written)))
-            pairs = run(_PAIRS, {"rows": rows, "judged": judged.select(["query_id", "doc_id"])})
+            labelled = read_table(self._context.storage, self._table.scored[number].file("scored.parquet"), _LABELS)
+            tables = {"rows": rows, "judged": judged.select(["query_id", "doc_id"]), "labelled": labelled}
+            pairs = run(_PAIRS, tables, {"promoted": PROMOTED})
             found.append(pairs.append_column("part", pa.array(np.full(pairs.num_rows, number))))
         return pa.concat_tables(found)
 
@@ -224,35 +237,24 @@ class _Judging:
 
     def agreement(self, judged: pa.Table, threshold: float) -> tuple[JudgeAgreement, ...]:
         """How cheap judge, strong judge, teacher and reviewers agree, two by two."""
-        voices = [("cheap", judged, "cheap", threshold), ("strong", judged, "strong", threshold)]
-        for part in self._table.scored if judged.num_rows else ():
-            scored = read_table(
-                self._context.storage, part.file("scored.parquet"), ["query_id", "doc_id", "teacher_calibrated", "teacher_sigmoid"]
-            )
-            asked = run("SELECT s.* FROM s SEMI JOIN j USING (query_id, doc_id)", {"s": scored, "j": judged.select(["query_id", "doc_id"])})
-            name = "teacher_calibrated" if asked["teacher_calibrated"].null_count < asked.num_rows else "teacher_sigmoid"
-            voices.append(("teacher", asked, name, 0.5))
-        labels = sure_labels(self._context.storage, self._table.labels.name)
-        reviewed = labels.append_column("value", labels["relevant"].cast(pa.int8()).cast(pa.float32()))
-        voices.append(("review", reviewed, "value", 0.5))
-        said = [answer for voice in voices for answer in _said(*voice)]
-        found = (JudgeAgreement(first=a.first, second=a.second, pairs=a.pairs, share=a.share, kappa=a.kappa) for a in agreement(said))
-        return tuple(one for one in found if {one.first, one.second} != {"teacher", "review"})
+        storage, columns = self._context.storage, ["query_id", "doc_id", "teacher_calibrated", "teacher_sigmoid"]
+        scored = [read_table(storage, part.file("scored.parquet"), columns) for part in self._table.scored] if judged.num_rows else []
+        return judge_agreement(judged, scored, sure_labels(storage, self._table.labels.name), threshold)
 
     def _ask(self, purpose: str, model: ChatSettings, questions: Sequence[Question]) -> Asked[Verdict]:
-        progress, storage = self._context.progress, self._context.storage
-        progress.start(purpose, "pairs", len(questions), 0)
-        export = Export(self._export, self._table.labels.name, self._number, purpose) if self._export else None
-        asked = ask(storage, model, questions, Verdict, self._budget, lambda done: progress.advance(purpose, done), progress.say, export)
-        keep_asking(storage, self._table.labels.name, self._number, purpose, model, self._prompt.label, asked)
-        return asked
+        about = About(self._table.labels.name, self._number, purpose, "pairs", self._prompt.label)
+        return ask_for(self._context, about, model, questions, Verdict, self._budget, self._export)
 
     def _texts(self, pairs: pa.Table) -> tuple[list[str], list[str], list[str]]:
         storage, table = self._context.storage, self._table
 
         def documents(kind: str) -> list[str]:
-            partition, row = (pairs[f"{kind}_{name}"].to_numpy().astype(np.int64) for name in ("partition", "row"))
-            return document_inputs("{title}\n{text}", take_texts(storage, table.documents, partition, row, ["title", "text"]))
+            known = np.flatnonzero(pc.is_valid(pairs[f"{kind}_row"]).to_numpy())
+            there = pairs.take(pa.array(known))
+            partition, row = (there[f"{kind}_{name}"].to_numpy().astype(np.int64) for name in ("partition", "row"))
+            found = document_inputs("{title}\n{text}", take_texts(storage, table.documents, partition, row, ["title", "text"]))
+            texts = dict(zip(known.tolist(), found, strict=True))
+            return [texts.get(place, "") for place in range(pairs.num_rows)]
 
         queries: list[str] = []
         part = pairs["part"].to_numpy()
@@ -260,17 +262,6 @@ class _Judging:
             texts = read_table(storage, table.queries[number].file("queries.parquet"), ["text"])["text"]
             queries += texts.take(pa.array(pairs["query_row"].to_numpy()[part == number])).to_pylist()
         return queries, documents("positive"), documents("doc")
-
-
-def _said(voice: str, table: pa.Table, column: str, threshold: float) -> list[Answer]:
-    """A voice's verdicts as answers of a reviewer."""
-    values = _values(table, column)
-    pairs = zip(table["query_id"].to_pylist(), table["doc_id"].to_pylist(), values.tolist(), strict=True)
-    return [
-        Answer(pair=f"{query}\x1f{document}", reviewer=voice, label="relevant" if value >= threshold else "not")
-        for query, document, value in pairs
-        if np.isfinite(value)
-    ]
 
 
 def _values(table: pa.Table, name: str) -> Any:
@@ -284,5 +275,5 @@ def _notes(found: JudgedRecipe, unanswered: int) -> Sequence[str]:
         notes.append(f"judging ended early: {found.stopped}; the same command goes on")
     if found.unjudged:
         kept = "they stay" if found.settings.unjudged == "keep" else "they are rejected"
-        notes.append(f"{found.unjudged:,} negatives are not judged ({unanswered:,} refused, malformed or failed): {kept}")
+        notes.append(f"{found.unjudged:,} negatives are not judged ({unanswered:,} refused, malformed, not taken or failed): {kept}")
     return notes

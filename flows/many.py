@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.checks import check_models
+from flows.judging import judge_budget
 from flows.many_settings import ManySettings, Member
 from flows.mine import cluster, mine_round
 from flows.results import MineResult
@@ -78,7 +79,8 @@ def mine_all(settings: ManySettings, context: Context) -> ManyResult:
     runs = {member.dataset.name: settings.of(member).under(context.storage) for member in settings.datasets}
     borrowed = {member.dataset.name: _borrowed(settings, member) for member in settings.datasets}
     _check(context, runs, borrowed)
-    rounds = [mine_round(run, context, borrowed=borrowed[name]) for name, run in runs.items()]
+    budget = judge_budget(settings.judge)
+    rounds = [mine_round(run, context, borrowed=borrowed[name], budget=budget) for name, run in runs.items()]
     files = [_mixed(context, settings, rounds, name) for name in settings.formats if name in MIXED]
     update_pointer(context.storage, f"mixtures/{settings.mixture.name}", lambda _: _pointer(rounds, files))
     shown = tuple(file.model_copy(update={"folder": f"{context.storage.root}/{file.folder}"}) for file, _ in files)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from flows.cache_only import NotCached, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
 from flows.cut import cut_notes
 from flows.judge_round import keep_judging
-from flows.judging import judge_recipe
+from flows.judging import judge_budget, judge_recipe
 from flows.lineage import rounds_behind
 from flows.measuring import Measuring, keep_truth
 from flows.planning.outlays import outlays
@@ -31,6 +32,7 @@ from tasks.corpus.settings import DatasetSettings
 from tasks.corpus.sources import Source
 from tasks.errors import GateError
 from tasks.plan.plan import Plan
+from tasks.remote.budget import Budget
 from tasks.runner.runner import Context, Executor, Progress
 from tasks.select.recipe import Recipe
 from tasks.store.lease import at_work
@@ -48,16 +50,14 @@ def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | 
         progress: who is told how far it is.
         teachers_of: an earlier round whose trained teachers score this one too, instead of new ones.
     """
+    one = partial(mine_round, teachers_of=teachers_of, budget=judge_budget(settings.judge))
     if not os.environ.get("PREFECT_API_URL"):
-        try:
-            with at_work(storage := open_storage(settings.root), "mine"):
-                return mine_round(settings, Context(storage, SelectingOnly, Quiet()), teachers_of=teachers_of)
-        except NotCached:
-            pass
+        with suppress(NotCached), at_work(storage := open_storage(settings.root), "mine"):
+            return one(settings, Context(storage, SelectingOnly, Quiet()))
     from flows.server import prefect_api
 
     with prefect_api():
-        result: MineResult = _flow(progress, teachers_of)(settings)
+        result: MineResult = _flow(progress, one)(settings)
     return result
 
 
@@ -67,16 +67,17 @@ def mine_round(
     approve: Approve | None = None,
     teachers_of: RoundRecord | None = None,
     borrowed: Sequence[Source] = (),
+    budget: Budget | None = None,
 ) -> MineResult:
     """The round itself, in whatever runs it.
 
     Args:
         settings: of the run.
         context: storage, executor, progress.
-        approve: is given the selection that is about to be published, and a function that selects anew by another recipe; says what to
-            publish in its place, or stops the run.
+        approve: is given the selection to be published and a function that selects by another recipe; gives what to publish, or stops.
         teachers_of: an earlier round whose trained teachers score this one too, instead of new ones.
         borrowed: documents of other datasets that are candidates too.
+        budget: of the judges, where one command mines several rounds.
     """
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
@@ -88,7 +89,7 @@ def mine_round(
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
     scored = mine_candidates(context, settings, dataset, recipes, _teachers(context.storage, settings, teachers_of))
     table = table_of(scored, settings.dataset, Measuring.of(settings, truth))
-    judged = judge_recipe(context, table, recipes[0], settings.judge, settings.seed) if settings.judge else None
+    judged = judge_recipe(context, table, recipes[0], settings.judge, settings.seed, budget=budget) if settings.judge else None
     recipes = [judged.recipe, *recipes[1:]] if judged else recipes
     selected, refused = _select_all(context, settings, table, recipes)
     if approve is not None:
@@ -197,12 +198,12 @@ def executors(address: str, workers: int | None, patience: float, progress: Prog
             one.close()
 
 
-def _flow(progress: Progress, teachers_of: RoundRecord | None) -> Any:
+def _flow(progress: Progress, one: Callable[[MineSettings, Context], MineResult]) -> Any:
     from prefect import flow
 
     def run(settings: MineSettings) -> MineResult:
         with cluster(settings, progress) as executor, at_work(storage := open_storage(settings.root), "mine"):
-            return mine_round(settings, Context(storage, executor, progress), teachers_of=teachers_of)
+            return one(settings, Context(storage, executor, progress))
 
     return flow(name="mine", flow_run_name="mine-{settings.dataset.name}", validate_parameters=False, persist_result=False)(run)
 

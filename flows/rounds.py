@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
+from flows.judging import judge_budget
 from flows.mine import cluster, mine_round
 from flows.results import MineResult
 from flows.round import prepare_dataset
@@ -26,11 +27,12 @@ from tasks.models.fingerprint import query_spec
 from tasks.models.losses.registry import LOSSES
 from tasks.models.stored import as_reference
 from tasks.models.train_settings import TrainSettings
+from tasks.remote.budget import Budget
 from tasks.runner.runner import Context, Progress
 from tasks.store.lease import at_work
 from tasks.store.storage import Storage, open_storage
 
-MineOne = Callable[[MineSettings, Context, RoundRecord | None], MineResult]
+MineOne = Callable[[MineSettings, Context, RoundRecord | None, Budget | None], MineResult]
 
 
 class RoundOutcome(BaseModel):
@@ -97,13 +99,14 @@ def mine_rounds(settings: MineSettings, context: Context, mine_one: MineOne | No
     Args:
         settings: with ``rounds``, ``train``, ``evaluate`` and ``stop``.
         context: storage, executor, progress.
-        mine_one: how a round is mined; by default :func:`flows.mine.mine_round`.
+        mine_one: how a round is mined, from its settings, the first round and the judges' budget; by default
+            :func:`flows.mine.mine_round`.
 
     Raises:
         UsageError: no query of the split that chooses has a label.
     """
     check_rounds(settings, context)
-    loop = _Loop(settings, context, mine_one or _mine_one)
+    loop = _Loop(settings, context, mine_one or _mine_one, judge_budget(settings.judge))
     for number in range(settings.rounds):
         go_on = loop.step(number)
         build_audit(context.storage)
@@ -169,6 +172,7 @@ class _Loop:
     settings: MineSettings
     context: Context
     mine_one: MineOne
+    budget: Budget | None
     done: list[RoundOutcome] = field(default_factory=list)
     past: list[tuple[RoundRecord, SelectionRecord]] = field(default_factory=list)
     start: Evaluated | None = None
@@ -177,7 +181,7 @@ class _Loop:
     def step(self, number: int) -> bool:
         """One round; whether another one may follow."""
         first = self.past[0][0] if self.past else None
-        mined = self.mine_one(self._settings(number), self.context, first)
+        mined = self.mine_one(self._settings(number), self.context, first, self.budget)
         record = read_round(self.context.storage, mined.dataset, mined.number)
         outcome = RoundOutcome(mined=mined, lost=_lost(mined, self.past[-1][0].number) if self.past else None)
         if self.start is None:
@@ -270,5 +274,5 @@ def _still_fresh(lost: float | None, floor: float) -> str:
     return f"the round before's negatives lost {100 * lost:.0f} % of their loss share only, under the floor of {100 * floor:.0f} %"
 
 
-def _mine_one(settings: MineSettings, context: Context, first: RoundRecord | None) -> MineResult:
-    return mine_round(settings, context, teachers_of=first)
+def _mine_one(settings: MineSettings, context: Context, first: RoundRecord | None, budget: Budget | None) -> MineResult:
+    return mine_round(settings, context, teachers_of=first, budget=budget)

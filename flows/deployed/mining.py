@@ -26,6 +26,7 @@ from flows.selection import Selected
 from flows.settings import MineSettings
 from flows.watch import earlier_teachers
 from tasks.audit.records import RoundRecord, read_round
+from tasks.remote.budget import Budget
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.store.lease import at_work
@@ -155,8 +156,8 @@ def _mine_in_turn(settings: MineSettings, publishing: Publishing, verb: str, tea
             owe_event(storage, settings.dataset.name, chosen.record.selection_id, settings.trains)
             return chosen
 
-        def one(own: MineSettings, context: Context, first: RoundRecord | None) -> MineResult:
-            result = mine_round(own, context, approve, first)
+        def one(own: MineSettings, context: Context, first: RoundRecord | None, budget: Budget | None) -> MineResult:
+            result = mine_round(own, context, approve, first, budget=budget)
             rename(f"{verb}-{result.dataset}-r{result.number}")
             send_owed(storage, result.dataset)
             record = read_round(context.storage, result.dataset, result.number)
@@ -166,7 +167,7 @@ def _mine_in_turn(settings: MineSettings, publishing: Publishing, verb: str, tea
         try:
             if settings.trains:
                 return _looped(mine_rounds(settings, context, one))
-            result = one(settings, context, teachers_of)
+            result = one(settings, context, teachers_of, None)
         except Discarded as discarded:
             return Completed(name="Discarded", message=discarded.message)
     negatives = result.selection.decisions.get("negative", 0)

@@ -18,7 +18,7 @@ class Judged:
     """What the judges say of one pair.
 
     Args:
-        relevance: of the judge that decided, 0 … 1; ``None``: nobody answered.
+        relevance: of the judge that decided, 0 … 1; ``None``: nobody answered, or the strong judge has yet to be asked.
         decided_by: ``cheap`` or ``strong``; empty: nobody.
         cheap: relevance by the cheap judge; ``None``: not asked, refused or malformed.
         strong: likewise.
@@ -35,8 +35,8 @@ class Judged:
 def cascade(settings: JudgeSettings, questions: Sequence[Question], ask: AskModel) -> tuple[list[Judged], str]:
     """Judge pairs.
 
-    A flagged pair to which the strong judge gives no answer of use has the cheap one's relevance.
-    One to which the cheap judge gives none goes to the strong one.
+    A flagged pair is the strong judge's to decide: until it was asked, the pair is undecided. Where it was asked and its answer is of no
+    use (refused, malformed), the cheap one's relevance stands. A pair to which the cheap judge gives none goes to the strong one.
 
     Args:
         settings: the judges and the cascade's thresholds.
@@ -55,18 +55,22 @@ def cascade(settings: JudgeSettings, questions: Sequence[Question], ask: AskMode
     if stopped:  # pairs that the cheap judge was not asked about are not the strong one's
         flagged = [place for place in flagged if cheap[place] is not None]
     strong: list[Verdict | None] = [None] * len(questions)
+    waiting = set(flagged) if settings.strong is not None else set()
     if settings.strong is not None and flagged and not stopped:
         asked = ask("judge strong", settings.strong, [questions[place] for place in flagged])
         stopped = asked.stopped
-        for place, verdict in zip(flagged, asked.forms, strict=True):
+        for place, verdict, answer in zip(flagged, asked.forms, asked.answers, strict=True):
             strong[place] = verdict
-    return [_judged(one, other) for one, other in zip(cheap, strong, strict=True)], stopped
+            if answer is not None:
+                waiting.remove(place)
+    return [_judged(one, other, place in waiting) for place, (one, other) in enumerate(zip(cheap, strong, strict=True))], stopped
 
 
-def _judged(cheap: Verdict | None, strong: Verdict | None) -> Judged:
-    decided = strong or cheap
+def _judged(cheap: Verdict | None, strong: Verdict | None, waiting: bool) -> Judged:
+    """One pair's outcome; ``waiting``: the strong judge has yet to be asked."""
+    decided = None if waiting else strong or cheap
     if decided is None:
-        return Judged()
+        return Judged(cheap=cheap.relevance if cheap is not None else None)
     return Judged(
         relevance=decided.relevance,
         decided_by="strong" if strong is not None else "cheap",

@@ -23,7 +23,7 @@ class Verdict(BaseModel):
     @property
     def relevance(self) -> float:
         """0 … 1: sure that it is not relevant … sure that it is."""
-        return self.confidence if self.relevant else 1.0 - self.confidence
+        return round(self.confidence if self.relevant else 1.0 - self.confidence, 6)
 
 
 def judge_prompt(settings: JudgeSettings) -> Prompt:

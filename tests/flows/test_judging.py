@@ -5,6 +5,7 @@ import json
 import re
 from zlib import crc32
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -13,7 +14,7 @@ from flows.cache_only import Quiet
 from flows.cli import app
 from flows.judge_round import judge_round, keep_judging
 from flows.judgement import print_judged
-from flows.judging import judge_recipe
+from flows.judging import _PAIRS, judge_recipe
 from flows.labels import further_labels
 from flows.mine import mine_round
 from flows.query import answer
@@ -21,13 +22,16 @@ from flows.selection import decide
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_settings, stored_stage, stored_table
 from tasks.audit.build import latest_audit
-from tasks.errors import UsageError
+from tasks.errors import ModelError, UsageError
 from tasks.judge.settings import JudgeSettings
+from tasks.remote.budget import Budget
+from tasks.remote.settings import BudgetSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.schema import PROMOTED
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
+from tasks.sql import run
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 from tests.e2e.conftest import write_collection
@@ -183,6 +187,79 @@ def test_what_no_judge_answers_for_stays_or_is_rejected(context, table, models, 
     assert (kept.relevant(), kept.unjudged, len(after)) == (0, kept.table.num_rows, len(before))
     assert any("refused, malformed or failed): they stay" in note for note in kept.notes)
     assert judged(context, table, settings(models, "e", unjudged="reject"))[1] == []
+
+
+def test_the_cheap_judges_word_on_flagged_pairs_is_no_verdict_where_the_budget_ends(context, table, models, before):
+    """Neither labels nor decisions come of it; the next run asks the strong judge, and the cheap one nothing again."""
+    few = frozenset(f"q{number}" for number in range(6))
+    pairs = len({(row["query_id"], row["doc_id"]) for row in before if row["query_id"] in few})
+    chosen = settings(models, "stop", action="relabel", labels=True, budget={"calls": pairs})
+    record = find_round(context.storage, "toy")
+    found = judge_round(context, record, "top", chosen, few)
+    assert (found.judged.stopped, models[0].calls, models[1].calls) == ("the budget of calls is used up", pairs, 0)
+    assert (found.judged.relevant, found.judged.relabelled, found.promoted) == (0, 0, 0)
+    assert found.judged.unjudged > 0
+    assert found.judged.pairs + found.judged.unjudged == pairs
+    after, anchors = rows_of(context, stored_stage(context.storage, found.selected.record.select))
+    assert sorted((row["query_id"], row["doc_id"]) for row in after) == sorted((row["query_id"], row["doc_id"]) for row in before)
+    assert len(anchors) == 48
+    on = judge_round(context, record, "top", chosen.model_copy(update={"budget": BudgetSettings()}), few)
+    assert (on.judged.stopped, on.judged.unjudged, on.judged.relevant > 0) == ("", 0, True)
+    bodies = [json.dumps(body) for body in models[0].bodies("completions")]
+    assert len(bodies) == len(set(bodies))
+    assert models[1].calls == on.judged.flagged
+
+
+def test_a_relevance_that_is_the_threshold_itself_is_counted_and_promoted_alike(context, models):
+    record = find_round(context.storage, "toy")
+    few = frozenset({"q20", "q21"})
+    at = settings(models, "a", action="relabel", labels=True, relabel_from=0.9)  # these judges say 0.9 of all that is relevant
+    found = judge_round(context, record, "top", at, few)
+    assert found.judged.relevant > 0
+    assert (found.judged.relabelled, found.promoted) == (0, 0)
+    under = judge_round(context, record, "top", at.model_copy(update={"relabel_from": 0.899}), few)
+    assert under.judged.relabelled == under.judged.relevant
+
+
+def test_a_judge_is_shown_a_labelled_positive_and_none_that_a_judge_made():
+    """Of q1 the least labelled one, not the pseudo-positive in slot 0; of q2, whose label was promoted, none."""
+    place = {"doc_partition": 0, "doc_row": 0, "query_row": 0}
+    rows = [("q1", 0, "a"), ("q1", 0, "m"), ("q1", 1, "x"), ("q1", 2, "y"), ("q2", 0, "p"), ("q2", 1, "x")]
+    labels = [("q1", "m", True, None, 4), ("q1", "n", True, "reviewed", 5), ("q1", "b", True, "promoted", 6), ("q1", "c", False, None, 7),
+              ("q2", "p", True, "promoted", 8)]  # fmt: skip
+    tables = {
+        "rows": pa.Table.from_pylist([{"query_id": query, "slot": slot, "doc_id": doc, **place} for query, slot, doc in rows]),
+        "labelled": pa.Table.from_pylist([
+            {"query_id": query, "doc_id": doc, "is_positive": yes, "provenance": given, "doc_partition": 1, "doc_row": row}
+            for query, doc, yes, given, row in labels
+        ]),
+        "judged": pa.table({"query_id": ["q1"], "doc_id": ["y"]}),
+    }  # fmt: skip
+    found = run(_PAIRS, tables, {"promoted": PROMOTED}).to_pylist()
+    assert [(one["query_id"], one["doc_id"], one["positive_partition"], one["positive_row"]) for one in found] == [
+        ("q1", "x", 1, 4), ("q2", "x", None, None),
+    ]  # fmt: skip
+
+
+def test_what_was_asked_before_an_error_is_in_the_audit(context, table, models):
+    models[0].chat = lambda messages, times: judge()(messages, times) if models[0].calls <= 3 else Behaviour(status=401)
+    chosen = settings(models, "denied")
+    chosen = chosen.model_copy(update={"cheap": chosen.cheap.model_copy(update={"concurrency": 1})})
+    with pytest.raises(ModelError, match="answers HTTP 401"):
+        judge_recipe(context, table, TOP, chosen, 0)
+    out = io.StringIO()
+    query = "SELECT answered, calls, stopped FROM asks WHERE model = 'cheap-denied'"
+    answer(Console(file=out, width=200), latest_audit(context.storage), query, "table", None, [], 30.0)
+    assert re.search(r"3 .* 4 .*ModelError: http://127.0.0.1:\d+ answers HTTP 401", out.getvalue())
+
+
+def test_one_budget_bounds_all_rounds_of_a_command(context, table, models):
+    chosen = settings(models, "shared", budget={"calls": 30})
+    budget = Budget(chosen.budget)
+    for number in (1, 2):
+        found = judge_recipe(context, table, TOP, chosen, 0, number, budget=budget)
+        assert found.stopped == "the budget of calls is used up"
+    assert models[0].calls + models[1].calls == budget.spent.calls == 30
 
 
 def test_a_prompt_of_the_users_own_is_sent(context, table, models, tmp_path):

@@ -99,7 +99,7 @@ def test_a_root_that_moved_goes_on(settings, tmp_path):
     second = here(tmp_path / "second")
     seen = []
 
-    def mine_and_look(given, context, first_round):
+    def mine_and_look(given, context, first_round, budget):
         """After each round what readers find: the loop starts at round 1 again, and no pointer does."""
         mined = mine_round(given, context, teachers_of=first_round)
         seen.append((mined.number, find_round(context.storage, "small").number, read_latest(context.storage, "small")["round"]))
