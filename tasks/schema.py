@@ -35,6 +35,9 @@ QUERIES = pa.schema(
     ]
 )
 
+#: what the ids of documents and queries that a language model wrote begin with; no document of a user's own may
+SYNTHETIC = "synthetic:"
+
 #: provenance of labels that are not the source's own: people's, and pseudo-positives on which independent signals agree
 REVIEWED, PROMOTED = "reviewed", "promoted"
 

@@ -24,7 +24,7 @@ from tasks.corpus.settings import DatasetSettings, named_split
 from tasks.corpus.sources import Source, columns_of
 from tasks.errors import InputError
 from tasks.runner.stage import Job, Stage, Work
-from tasks.schema import REJECTED_INPUT
+from tasks.schema import REJECTED_INPUT, SYNTHETIC
 from tasks.store.keys import file_checksum, partition_of
 from tasks.store.output import Output
 from tasks.store.storage import checked_copy
@@ -133,7 +133,13 @@ class _Tables:
         self.rows = 0
 
     def add(self, raw: Raw, records: Records) -> None:
-        """Keep what a row gave."""
+        """Keep what a row gave.
+
+        Raises:
+            RowError: a document's id is one that only what Hardmine has written may have.
+        """
+        if any((self._prefix + document.doc_id).startswith(SYNTHETIC) for document in records.documents):
+            raise RowError(f"ids that begin with {SYNTHETIC!r} are of documents that a language model wrote: rename it, or set id_prefix")
         self.rows += 1
         file = raw.file or self._label
         for document in records.documents:

@@ -150,6 +150,23 @@ def test_bad_rows_are_set_aside_by_file_line_and_reason(site):
     assert contents[2] == "q\tzz\t1"
 
 
+def test_ids_that_mark_what_a_model_wrote_are_set_aside(site):
+    """Documents alone: queries that were written are a dataset like any other. A prefix of one's own makes them usable."""
+    given = {
+        "corpus": site.jsonl("c.jsonl", [{"doc_id": name, "text": f"text of {name}"} for name in ("d1", "synthetic:1", "synthetic", "d2")]),
+        "queries": site.jsonl("q.jsonl", [{"query_id": "synthetic:q", "query": "what?"}]),
+        "qrels": site.jsonl("r.jsonl", [{"query_id": "synthetic:q", "doc_id": "d1", "relevance": 1}]),
+    }
+    dataset = site.ingest(**given, max_rejected=0.5)
+    assert sorted(row["doc_id"] for row in site.docs(dataset).to_pylist()) == ["d1", "d2", "synthetic"]
+    assert reasons(site, dataset) == [
+        ("c.jsonl", 2, "ids that begin with 'synthetic:' are of documents that a language model wrote: rename it, or set id_prefix")
+    ]
+    with pytest.raises(InputError, match=r"1 of 4 rows of corpus cannot be used[^$]*c\.jsonl:2"):
+        site.ingest(**given, max_rejected=0.1)
+    assert site.ingest(**given, id_prefix="mine-").document_count == 4
+
+
 def test_over_the_limit_the_first_ten_are_shown_before_more_is_done(site):
     rows = [{"doc_id": f"d{n}", "text": "x" if n >= 12 else ""} for n in range(100)]
     corpus, queries = site.jsonl("c.jsonl", rows), site.jsonl("q.jsonl", [{"query_id": "q", "query": "x", "positive_ids": "d50"}])
