@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flows.asking import About, ask_for
 from flows.checks import check_new_folder
 from flows.settings import MineSettings
-from tasks.audit.asks import keep_asking
 from tasks.corpus.task import ingest_documents
 from tasks.embed.task import embed_documents
 from tasks.folds import group_draws
 from tasks.models.fingerprint import query_spec
 from tasks.models.remote import open_embedder
-from tasks.remote.ask import ask
-from tasks.remote.batch import Export
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
+from tasks.store.folders import whole_folder
+from tasks.store.keys import digest
 from tasks.store.manifest import Part
 from tasks.store.tables import read_array, read_table
 from tasks.write.queries import (
@@ -39,11 +40,12 @@ from tasks.write.queries import (
 )
 
 SPLIT = "synthetic"  #: name of the file of judgements
+RECORD = "written.json"  #: what was done, and whether documents are left to ask about
 
 
 @dataclass(frozen=True)
 class WrittenQueries:
-    """What came of it: documents asked about, queries by status, why it ended early, and where they are."""
+    """What came of it: documents asked about and answered for, queries by status, why it ended early, and where they are."""
 
     folder: Path
     documents: int
@@ -65,7 +67,8 @@ def write_queries(
         context: storage, executor, progress.
         mined: a run's settings: the dataset, and the retriever of the round trip.
         settings: writer, how many, filter, budget.
-        target: a new or empty folder: corpus.jsonl.gz, queries.jsonl, qrels/synthetic.tsv, aside.jsonl.
+        target: a new or empty folder, or one that this left unfinished: corpus.jsonl.gz, queries.jsonl, qrels/synthetic.tsv, aside.jsonl,
+            written.json.
         export: a file that open questions are written to instead of being asked.
 
     Raises:
@@ -73,28 +76,52 @@ def write_queries(
         UsageError: the folder is not empty, or a setting is wrong.
         ModelError: an endpoint refuses.
     """
-    check_new_folder(target)
+    about = _about(mined, settings)
+    _check_folder(target, about)
     prompt = query_prompt(settings)
     settings.budget.check(settings.model)
     documents = ingest_documents(context, mined.dataset).parts
     sources = _chosen(context, documents, settings)
-    context.progress.start("write queries", "documents", len(sources), 0)
-    budget, questions = Budget(settings.budget), query_questions(prompt, settings, sources)
-    asked = ask(
-        context.storage,
-        settings.model,
-        questions,
-        Queries,
-        budget,
-        lambda done: context.progress.advance("write queries", done),
-        context.progress.say,
-        Export(export, mined.dataset.name, 0, "write queries") if export else None,
-    )
-    keep_asking(context.storage, mined.dataset.name, 0, "write queries", settings.model, prompt.label, asked)
+    asking = About(mined.dataset.name, 0, "write queries", "documents", prompt.label)
+    questions = query_questions(prompt, settings, sources)
+    asked = ask_for(context, asking, settings.model, questions, Queries, Budget(settings.budget), export)
     written = written_queries(sources, asked.forms, frozenset())
     _filter(context, mined, settings, documents, sources, written)
-    _lay_out(context, documents, written, target)
-    return WrittenQueries(target, len(sources), len(sources) - asked.open, counted(written), asked.stopped)
+    found = WrittenQueries(target, len(sources), len(sources) - asked.open, counted(written), asked.stopped)
+    record = {**found.as_json(), "folder": target.name, "about": about, "open": asked.open}
+    if target.exists():
+        shutil.rmtree(target)  # empty, or what this left unfinished
+    whole_folder(target, lambda folder: _lay_out(context, documents, written, folder, record))
+    return found
+
+
+def _about(mined: MineSettings, settings: QueryWriteSettings) -> str:
+    """What decides what is written, besides how far it went."""
+    asked = settings.model_dump(mode="json", exclude={"budget", "model"})
+    model = settings.model
+    by = [
+        model.model,
+        model.revision,
+        model.parameters(),
+        mined.model.model_dump(mode="json"),
+        mined.document_encoder.model_dump(mode="json"),
+    ]
+    return digest(mined.dataset.model_dump(mode="json"), asked, by)
+
+
+def _check_folder(target: Path, about: str) -> None:
+    """Fail before anything runs where files would be written among others; a folder that the same command left unfinished is gone on with.
+
+    Raises:
+        UsageError: the folder is not empty.
+    """
+    try:
+        record = json.loads((target / RECORD).read_text(encoding="utf-8"))
+        unfinished = record["about"] == about and record["open"] > 0
+    except (OSError, ValueError, TypeError, KeyError):
+        unfinished = False
+    if not unfinished:
+        check_new_folder(target)
 
 
 def _chosen(context: Context, documents: Sequence[Part], settings: QueryWriteSettings) -> list[Source]:
@@ -134,8 +161,10 @@ def _filter(
         one["status"] = KEPT if rank <= settings.keep_rank else AWAY
 
 
-def _lay_out(context: Context, documents: Sequence[Part], written: Sequence[dict[str, Any]], target: Path) -> None:
-    """A BEIR folder of the whole corpus and the queries that are kept; what is set aside with why."""
+def _lay_out(
+    context: Context, documents: Sequence[Part], written: Sequence[dict[str, Any]], target: Path, record: Mapping[str, Any]
+) -> None:
+    """A BEIR folder of the whole corpus and the queries that are kept; what is set aside with why; what was done."""
     kept = [one for one in written if one["status"] == KEPT]
     (target / "qrels").mkdir(parents=True, exist_ok=True)
     with gzip.open(target / "corpus.jsonl.gz", "wt", encoding="utf-8") as file:
@@ -147,6 +176,7 @@ def _lay_out(context: Context, documents: Sequence[Part], written: Sequence[dict
     _write(target / "aside.jsonl", (one for one in written if one["status"] != KEPT))
     lines = ["query-id\tcorpus-id\tscore", *(f"{one['query_id']}\t{one['doc_id']}\t1" for one in kept)]
     (target / "qrels" / f"{SPLIT}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (target / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _write(path: Path, rows: Iterator[dict[str, Any]]) -> None:

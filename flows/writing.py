@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flows.asking import About, ask_for
 from flows.judging import check_judge, judge_recipe
 from flows.results import CostRecorder
 from flows.scoring import extended_scores
@@ -19,30 +20,36 @@ from flows.selection import Decided, Selected, Table, decide, run_selection, sha
 from flows.settings import MineSettings
 from flows.stored import recipe_of, stored_settings, stored_stage, stored_table
 from flows.written_recipe import with_written
-from tasks.audit.asks import keep_asking
 from tasks.audit.build import build_audit
 from tasks.audit.records import RoundRecord, StageRef, publish_round
 from tasks.embed.task import embed_documents
 from tasks.errors import UsageError
 from tasks.models.order import is_trained
-from tasks.remote.ask import Asked, ask
-from tasks.remote.batch import Export
+from tasks.remote.ask import Asked
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
+from tasks.schema import PROMOTED, SYNTHETIC
 from tasks.sql import run
 from tasks.store.manifest import StageManifest
 from tasks.store.tables import keep_table, read_parts, read_table, take_texts
 from tasks.store.vectors import stored_vectors
 from tasks.templates import document_inputs
 from tasks.write.gap import adversarial_gap
-from tasks.write.negatives import KEPT, PREFIX, Drafts, Need, looked_at, write_prompt, write_questions
+from tasks.write.negatives import KEPT, Drafts, Need, looked_at, write_prompt, write_questions
 from tasks.write.settings import WriteSettings
 from tasks.write.stage import SOURCE, WRITTEN
 from tasks.write.task import written_candidates, written_documents
 
+#: queries with a training row, and of each a positive, one of the user's own labels or reviews where there is one
 _FIRST = """
-SELECT query_id, arg_min(doc_partition, doc_id) AS doc_partition, arg_min(doc_row, doc_id) AS doc_row, min(query_row) AS query_row
-FROM rows WHERE slot = 0 GROUP BY query_id ORDER BY query_id"""
+WITH asked AS (SELECT query_id, min(query_row) AS query_row FROM rows WHERE slot = 0 GROUP BY query_id),
+positives AS (
+  SELECT query_id, doc_id, doc_partition, doc_row, coalesce(provenance, '') = $promoted AS made FROM labelled WHERE is_positive),
+first AS (
+  SELECT query_id, doc_partition, doc_row, list(doc_id) OVER (PARTITION BY query_id) AS positives FROM positives
+  QUALIFY row_number() OVER (PARTITION BY query_id ORDER BY made, doc_id) = 1)
+SELECT * FROM asked JOIN first USING (query_id) ORDER BY query_id"""
+_LABELS = ["query_id", "doc_id", "doc_partition", "doc_row", "is_positive", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,9 @@ def write_negatives(
     vectors = embed_documents(context, mined.document_encoder, f"{record.dataset}.written", documents.parts)
     extended, scored = _extended(context, record, mined, table, documents, vectors)
     chosen = with_written(recipe, settings, bool(mined.teacher))
-    judged = judge_recipe(context, extended, chosen, settings.judge, mined.seed, written=PREFIX, export=export) if settings.judge else None
+    judged = (
+        judge_recipe(context, extended, chosen, settings.judge, mined.seed, written=SYNTHETIC, export=export) if settings.judge else None
+    )
     chosen = judged.recipe if judged else chosen
     selected = run_selection(context, extended, chosen, mined.formats, shard_settings(mined, chosen), mined.seed)
     drawn = read_parts(context.storage, stored_stage(context.storage, selected.record.select).parts, "rows.parquet")
@@ -114,7 +123,7 @@ def write_negatives(
         "queries": len(needs),
         "answered": len(needs) - asked.open,
         "drafts": _statuses(drafts),
-        "drawn": int(pc.sum(pc.starts_with(drawn["doc_id"], PREFIX)).as_py() or 0),
+        "drawn": int(pc.sum(pc.starts_with(drawn["doc_id"], SYNTHETIC)).as_py() or 0),
         "gap": _gap(context, extended, drawn),
         "stopped": asked.stopped,
         "created": datetime.now(UTC).isoformat("T", "seconds"),
@@ -154,41 +163,36 @@ def _asked(
     context: Context, record: RoundRecord, table: Table, outcome: Decided, settings: WriteSettings, export: Path | None
 ) -> tuple[Asked[Drafts], pa.Table, list[Need]]:
     """What the writer answered, its drafts as :data:`tasks.write.stage.WRITTEN`, and the queries that it was asked about."""
-    storage, prompt = context.storage, write_prompt(settings)
+    prompt = write_prompt(settings)
     needs = [need for place, part in enumerate(outcome.decisions.parts) for need in _needs(context, table, place, part)]
-    context.progress.start("write negatives", "queries", len(needs), 0)
-    budget = Budget(settings.budget)
-    asked = ask(
-        storage,
-        settings.model,
-        write_questions(prompt, settings, needs),
-        Drafts,
-        budget,
-        lambda done: context.progress.advance("write negatives", done),
-        context.progress.say,
-        Export(export, record.dataset, record.number, "write negatives") if export else None,
-    )
-    keep_asking(storage, record.dataset, record.number, "write negatives", settings.model, prompt.label, asked)
-    known = {
-        value
-        for part in table.documents
-        for value in read_table(storage, part.file("docs.parquet"), ["norm_hash"])["norm_hash"].to_pylist()
-    }
-    drafts = looked_at(needs, asked.forms, known, settings.containment)
+    about = About(record.dataset, record.number, "write negatives", "queries", prompt.label)
+    questions = write_questions(prompt, settings, needs)
+    asked = ask_for(context, about, settings.model, questions, Drafts, Budget(settings.budget), export)
+    drafts = looked_at(needs, asked.forms, _corpus(context, table), settings.containment)
     return asked, pa.Table.from_pylist([dict(draft) for draft in drafts], WRITTEN), needs
 
 
 def _needs(context: Context, table: Table, place: int, part: Any) -> list[Need]:
     """Queries of one partition with a training row, as far as they may be trained on."""
     storage = context.storage
-    first = run(_FIRST, {"rows": read_table(storage, part.file("rows.parquet"))})
+    labelled = read_table(storage, table.scored[place].file("scored.parquet"), _LABELS)
+    first = run(_FIRST, {"rows": read_table(storage, part.file("rows.parquet")), "labelled": labelled}, {"promoted": PROMOTED})
     queries = read_table(storage, table.queries[place].file("queries.parquet"), ["text", "split"])
     queries = queries.take(pa.array(first["query_row"].to_numpy().astype(np.int64)))
     partition, row = (first[name].to_numpy().astype(np.int64) for name in ("doc_partition", "doc_row"))
     positives = document_inputs("{title}\n{text}", take_texts(storage, table.documents, partition, row, ["title", "text"]))
     trained = is_trained(queries["split"]).to_pylist()
-    given = zip(first["query_id"].to_pylist(), queries["text"].to_pylist(), positives, trained, strict=True)
-    return [Need(name, text, positive) for name, text, positive, wanted in given if wanted]
+    names = first["query_id"].to_pylist()
+    given = zip(names, queries["text"].to_pylist(), positives, first["positives"].to_pylist(), trained, strict=True)
+    return [Need(name, text, positive, frozenset(own)) for name, text, positive, own, wanted in given if wanted]
+
+
+def _corpus(context: Context, table: Table) -> Iterator[tuple[str, str, str]]:
+    """Id, title and text of every document."""
+    for part in table.documents:
+        rows = read_table(context.storage, part.file("docs.parquet"), ["doc_id", "title", "text"])
+        for batch in rows.to_batches(max_chunksize=4096):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
 def _extended(
@@ -248,7 +252,7 @@ def _publish(
 def _gap(context: Context, table: Table, rows: pa.Table) -> float | None:
     """How well the retriever's vectors tell the selection's written negatives from its mined ones."""
     negatives = rows.filter(pc.greater(rows["slot"], 0))
-    written = pc.starts_with(negatives["doc_id"], PREFIX)
+    written = pc.starts_with(negatives["doc_id"], SYNTHETIC)
     kinds = [_unique(negatives.filter(pc.invert(written))), _unique(negatives.filter(written))]
     vectors = [_vectors(context, table, kind) for kind in kinds]
     return adversarial_gap(vectors[0], vectors[1], [name for kind in kinds for name in kind["query_id"].to_pylist()])

@@ -12,9 +12,9 @@ from pydantic import BaseModel, Field
 from tasks.remote.ask import Question
 from tasks.remote.prompts import Prompt, load_prompt
 from tasks.remote.settings import BudgetSettings, ChatSettings
+from tasks.schema import SYNTHETIC
 from tasks.settings import Settings
 from tasks.store.keys import digest, norm_hash, normalise
-from tasks.write.negatives import PREFIX
 
 FIELDS = ("title", "document", "count", "instruction")
 KEPT, COPY, AWAY, EMPTY = "kept", "same_query", "not_retrieved", "empty"
@@ -87,7 +87,7 @@ def written_queries(sources: Sequence[Source], answers: Sequence[Queries | None]
             own = norm_hash(text)
             status = EMPTY if not normalise(text) else COPY if own in seen else KEPT
             seen.add(own)
-            row: dict[str, object] = {"query_id": PREFIX + digest(normalise(text))[:16], "text": text.strip(), "doc_id": source.doc_id}
+            row: dict[str, object] = {"query_id": SYNTHETIC + digest(normalise(text))[:16], "text": text.strip(), "doc_id": source.doc_id}
             found.append({**row, "place": place, "status": status})
     return found
 

@@ -23,7 +23,9 @@ class WriteSettings(Settings):
     drafts: int = Field(2, ge=1, le=20, description="Documents that are asked for, a query: what is set aside leaves others.")
     difficulty: Literal["easy", "medium", "hard"] = Field("hard", description="How close to the positive they should be.")
     words: int = Field(0, ge=0, le=5000, description="Words that a document should have; 0: as many as the positive.")
-    containment: float = Field(0.9, gt=0, le=1, description="Share of word trigrams that a positive has too, from which a draft is a copy.")
+    containment: float = Field(
+        0.9, gt=0, le=1, description="Share of a draft's word trigrams that one document has too, from which it is a copy."
+    )
     teacher_margin: float = Field(0.0, description="A draft is relevant unless its teacher logit is so much under the positive's.")
     least_share: float = Field(0.5, ge=-1, le=1, description="Under this share of the positive's dense score a draft is trivial.")
     judge: JudgeSettings | None = Field(None, description="Judges of the written negatives that are drawn; none: the teacher alone.")

@@ -26,13 +26,40 @@ def writer(messages, times):
     return Behaviour(json.dumps({"queries": [f"what is known of {word}?", f"What is known of  {word}?", f"tell me of {away}", " "]}))
 
 
-def test_queries_are_kept_where_retrieval_leads_back(tmp_path):
-    corpus = tmp_path / "corpus.jsonl"
+def six_pages(folder):
+    """Six pages without queries, and how they are mined."""
+    corpus = folder / "corpus.jsonl"
     corpus.write_text("".join(json.dumps({"_id": f"d{n}", "text": f"A page all about {word}."}) + "\n" for n, word in enumerate(WORDS)))
-    (tmp_path / "queries.jsonl").write_text("")
-    dataset = {"name": "bare", "format": "jsonl", "corpus": [str(corpus)], "queries": [str(tmp_path / "queries.jsonl")]}
+    (folder / "queries.jsonl").write_text("")
+    dataset = {"name": "bare", "format": "jsonl", "corpus": [str(corpus)], "queries": [str(folder / "queries.jsonl")]}
     model = {"path": "packaged", "max_length": 32, "dtype": "float32", "device": "cpu"}
-    mined = MineSettings.model_validate({"root": str(tmp_path / "mining"), "dataset": dataset, "model": model})
+    return MineSettings.model_validate({"root": str(folder / "mining"), "dataset": dataset, "model": model})
+
+
+def test_a_budget_ends_writing_and_the_same_command_goes_on(tmp_path):
+    mined, out = six_pages(tmp_path), tmp_path / "out"
+    context = Context(open_storage(mined.root), lambda: InlineExecutor(2), Quiet())
+    with serving(Endpoint(writer)) as endpoint:
+        given = {"model": {"url": endpoint.url, "model": "writer"}, "per_document": 4, "budget": {"calls": 4}}
+        chosen = QueryWriteSettings.model_validate(given)
+        first = write_queries(context, mined, chosen, out)
+        assert (first.answered, first.stopped, endpoint.calls) == (4, "the budget of calls is used up", 4)
+        assert len((out / "queries.jsonl").read_text().splitlines()) == first.queries["kept"] == 4
+        with pytest.raises(UsageError, match="not empty"):  # other settings: another folder
+            write_queries(context, mined, chosen.model_copy(update={"per_document": 5}), out)
+        second = write_queries(context, mined, chosen, out)
+        assert (second.answered, second.stopped, second.queries["kept"], endpoint.calls) == (6, "", 6, 6)
+        assert len((out / "queries.jsonl").read_text().splitlines()) == 6
+        with pytest.raises(UsageError, match="not empty"):  # it is done
+            write_queries(context, mined, chosen, out)
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+        (out / "written.json").write_text("[]")
+        with pytest.raises(UsageError, match="not empty"):
+            write_queries(context, mined, chosen, out)
+
+
+def test_queries_are_kept_where_retrieval_leads_back(tmp_path):
+    mined = six_pages(tmp_path)
     context = Context(open_storage(mined.root), lambda: InlineExecutor(2), Quiet())
     with serving(Endpoint(writer)) as endpoint:
         chosen = QueryWriteSettings(model={"url": endpoint.url, "model": "writer", "key_from": ""}, per_document=4)

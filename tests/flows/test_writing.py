@@ -4,7 +4,6 @@ import io
 import json
 import re
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -24,8 +23,6 @@ from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
-from tasks.write.gap import adversarial_gap
-from tasks.write.negatives import Draft, Drafts, Need, looked_at
 from tasks.write.settings import WriteSettings
 from tests.e2e.conftest import cross_encoder, write_collection
 from tests.flows.test_judging import MODEL
@@ -136,6 +133,21 @@ def test_the_teacher_and_a_judge_refuse_what_is_relevant(context):
         assert strict.selected.result.reasons["written_relevant"] >= 32
 
 
+def test_a_draft_that_is_another_document_of_the_corpus_is_set_aside(context):
+    """Near copies of hidden positives, and of any document: not of the positive that the writer was shown alone."""
+
+    def script(messages, times):
+        subject = re.search(r"how is the (.+) of a", messages[1]["content"]).group(1)
+        hidden = "The pressure of the wing was computed in experiment 0 at 3 speeds, and the wing held."
+        return Behaviour(
+            json.dumps({"documents": [{"title": "", "text": f"{hidden} So they say."}, {"text": f"Of {subject} nothing is known."}]})
+        )
+
+    with serving(Endpoint(script)) as endpoint:
+        found = write_negatives(context, find_round(context.storage, "toy/1"), "top", settings(endpoint, words=55, containment=0.7))
+        assert found.facts["drafts"] == {"kept": 48, "near_copy_of_document": 48}
+
+
 @pytest.mark.slow
 def test_a_budget_ends_writing_and_nothing_of_use_is_an_error(context):
     with serving(Endpoint(writer)) as endpoint:
@@ -145,29 +157,6 @@ def test_a_budget_ends_writing_and_nothing_of_use_is_an_error(context):
         endpoint.chat = lambda messages, times: Behaviour("", refusal="no")
         with pytest.raises(UsageError, match="no written document is of use"):
             write_negatives(context, find_round(context.storage, "toy/1"), "top", settings(endpoint, words=31))
-
-
-def test_drafts_are_compared_with_corpus_positive_query_and_each_other():
-    from tasks.store.keys import norm_hash
-
-    need = Need("q", "what is it?", "one two three four five six seven eight nine ten")
-    drafts = Drafts(documents=[
-        Draft(text="A known document."), Draft(text="what is IT?"), Draft(text="fresh words here"), Draft(text="Fresh  words here"),
-        Draft(text="two three four five six seven eight nine ten"), Draft(text=" "),
-    ])  # fmt: skip
-    found = looked_at([need, need], [drafts, None], {norm_hash("a known document.")}, 0.9)
-    assert [one["status"] for one in found] == [
-        "copy_of_document", "copy_of_document", "kept", "copy_of_document", "near_copy_of_positive", "empty",
-    ]  # fmt: skip
-
-
-def test_the_gap_is_one_half_where_nothing_differs_and_one_where_all_does():
-    draws = np.random.default_rng(0)
-    mined, alike = draws.normal(size=(200, 4)).astype(np.float32), draws.normal(size=(200, 4)).astype(np.float32)
-    queries = [f"q{number % 50}" for number in range(400)]
-    assert abs(adversarial_gap(mined, alike, queries) - 0.5) < 0.08
-    assert adversarial_gap(mined, alike + 9, queries) > 0.99
-    assert adversarial_gap(mined[:5], alike[:5], queries[:10]) is None
 
 
 def test_rules_that_a_written_document_is_meant_to_defy_are_waived_for_it_alone():
