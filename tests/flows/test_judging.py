@@ -185,7 +185,7 @@ def test_what_no_judge_answers_for_stays_or_is_rejected(context, table, models, 
     models[0].chat = models[1].chat = lambda messages, times: Behaviour("", refusal="no")
     kept, after, _ = judged(context, table, settings(models, "e"))
     assert (kept.relevant(), kept.unjudged, len(after)) == (0, kept.table.num_rows, len(before))
-    assert any("refused, malformed or failed): they stay" in note for note in kept.notes)
+    assert any("refused, malformed, not taken or failed): they stay" in note for note in kept.notes)
     assert judged(context, table, settings(models, "e", unjudged="reject"))[1] == []
 
 
