@@ -105,7 +105,8 @@ def write_negatives(
     documents = written_documents(context, stored)
     if not (documents.parts[0].file("docs.parquet").rows or 0):
         raise UsageError(
-            f"no written document is of use: {_statuses(drafts)}, {asked.count('refused')} refusals; {asked.stopped or 'all was asked'}",
+            f"no written document is of use: {_told(drafts) or 'no draft'}, {asked.count('refused'):,} refusals"
+            + (f"; {asked.stopped}" if asked.stopped else ""),
             "raise the budget, or look at the prompt; the answers are kept",
         )
     vectors = embed_documents(context, mined.document_encoder, f"{record.dataset}.written", documents.parts)
@@ -130,9 +131,7 @@ def write_negatives(
     }
     published = _publish(context, record, extended, scored, selected, (documents, vectors), facts, costs.references)
     build_audit(context.storage)
-    notes = [
-        f"{facts['drawn']:,} written negatives in training rows; drafts: {', '.join(f'{n:,} {s}' for s, n in facts['drafts'].items())}"
-    ]
+    notes = [f"{facts['drawn']:,} written negatives in training rows; drafts: {_told(drafts)}"]
     notes += (
         [] if facts["gap"] is None else [f"adversarial gap: written and mined are told apart with an AUC of {facts['gap']:.3f} (0.5: not)"]
     )
@@ -165,6 +164,11 @@ def _asked(
     """What the writer answered, its drafts as :data:`tasks.write.stage.WRITTEN`, and the queries that it was asked about."""
     prompt = write_prompt(settings)
     needs = [need for place, part in enumerate(outcome.decisions.parts) for need in _needs(context, table, place, part)]
+    if not needs:
+        raise UsageError(
+            f"round {record.dataset}/{record.number}: no query with a training row may be trained on (split train, or none)",
+            "mine queries that train: see dataset.splits and dataset.split",
+        )
     about = About(record.dataset, record.number, "write negatives", "queries", prompt.label)
     questions = write_questions(prompt, settings, needs)
     asked = ask_for(context, about, settings.model, questions, Drafts, Budget(settings.budget), export)
@@ -265,6 +269,11 @@ def _unique(rows: pa.Table) -> pa.Table:
 def _vectors(context: Context, table: Table, rows: pa.Table) -> Any:
     partition, row = (rows[name].to_numpy().astype(np.int64) for name in ("doc_partition", "doc_row"))
     return stored_vectors(context.storage, table.document_vectors)(partition, row)
+
+
+def _told(drafts: pa.Table) -> str:
+    """Drafts by status, in words."""
+    return ", ".join(f"{count:,} {status}" for status, count in _statuses(drafts).items() if count)
 
 
 def _statuses(drafts: pa.Table) -> dict[str, int]:

@@ -36,7 +36,7 @@ ASKED_COLUMNS = {
     "refused": "Refusals, by the model or a filter.",
     "rejected": "Questions that the endpoint did not take (too long, a content filter); they are asked again with ask_rejected alone.",
     "failed": "Questions to which the endpoint gave nothing after all retries; they are asked again next time.",
-    "left": "Questions without an answer: failed ones, and those that were not asked any more.",
+    "unanswered": "Questions without an answer: failed ones, and those that were not asked any more.",
     "calls": "Requests that were sent, retries among them.",
     "prompt_tokens": "Tokens of prompts; of a broken connection the most that it can have been.",
     "completion_tokens": "Tokens of answers; of a broken connection max_tokens.",
@@ -80,7 +80,7 @@ _COUNTS = (
     "refused",
     "rejected",
     "failed",
-    "left",
+    "unanswered",
     "calls",
     "prompt_tokens",
     "completion_tokens",
@@ -117,7 +117,7 @@ _AGREEMENT = pa.schema(
 
 def fill_asked(database: DuckDBPyConnection, storage: Storage, rounds: Sequence[RoundRecord]) -> None:
     """Create the tables."""
-    create(database, "asks", _ASKS, rows=[one.model_dump() for one in read_asks(storage)])
+    create(database, "asks", _ASKS, rows=[{**one.model_dump(), "unanswered": one.left} for one in read_asks(storage)])
     judged = read_judged(storage)
     about = [(one, {name: getattr(one, name) for name in _JUDGED_BY}) for one in judged]
     create(database, "judge_agreement", _AGREEMENT, rows=[{**by, **each.model_dump()} for one, by in about for each in one.agreement])

@@ -84,6 +84,12 @@ def test_views(audit):
     ]
 
 
+def test_every_column_can_be_named_without_quotes(audit):
+    """``left`` could not: it is a word of joins."""
+    taken = "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category IN ('reserved', 'type_function')"
+    assert ask(audit, f"SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND column_name IN ({taken})") == []
+
+
 def test_every_table_and_column_is_documented(audit):
     assert ask(audit, "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND coalesce(comment, '') = ''") == []
     assert ask(audit, "SELECT table_name FROM duckdb_tables() WHERE coalesce(comment, '') = ''") == []

@@ -15,6 +15,7 @@ from flows.rounds import mine_rounds
 from flows.settings import MineSettings
 from flows.stored import find_round, stored_stage
 from flows.training import evaluate_checkpoint
+from tasks.audit.asks import read_asks
 from tasks.audit.best import read_best
 from tasks.audit.build import latest_audit
 from tasks.audit.checkpoints import read_evaluations, read_trainings
@@ -30,6 +31,7 @@ from tasks.store.seal import read_record
 from tasks.store.storage import open_storage
 from tests.e2e.conftest import write_collection
 from tests.finetune.conftest import body
+from tests.remote.server import Behaviour, Endpoint, serving
 from tests.runner.test_runner import Recorder
 
 assert body  # a fixture that is used below
@@ -236,3 +238,24 @@ def calls(context, stage):
     """Model calls of all partitions of a stage that were ever committed."""
     names = context.storage.list_names(f"manifests/{stage}/parts/")
     return sum(read_record(context.storage, name, Part).counters["model_calls"] for name in names)
+
+
+@pytest.mark.slow
+def test_a_judges_budget_bounds_all_rounds_of_a_command(settings, tmp_path):
+    """Two rounds that are judged while they are mined: together they spend it, and the same command goes on where it ended."""
+
+    def say(messages, times):
+        return Behaviour(json.dumps({"relevant": len(messages[1]["content"]) % 7 == 0, "confidence": 0.9, "reason": ""}))
+
+    with serving(Endpoint(say)) as endpoint:
+        given = {"cheap": {"url": endpoint.url, "model": "judge", "concurrency": 1}, "rounds": 2}
+        context = here(tmp_path)
+        mine_rounds(settings(tmp_path, judge={**given, "budget": {"calls": 100}}), context)
+        assert endpoint.calls == 100
+        asks = read_asks(context.storage)
+        assert sum(one.calls for one in asks) == 100
+        assert [one.stopped for one in asks][-1] == "the budget of calls is used up"
+        mine_rounds(settings(tmp_path, judge=given), context)
+        bodies = [json.dumps(body) for body in endpoint.bodies("completions")]
+        assert len(bodies) == len(set(bodies)) > 100
+        assert read_asks(context.storage)[-1].stopped == ""

@@ -148,6 +148,18 @@ def test_a_draft_that_is_another_document_of_the_corpus_is_set_aside(context):
         assert found.facts["drafts"] == {"kept": 48, "near_copy_of_document": 48}
 
 
+def test_queries_that_do_not_train_get_no_written_negatives(tmp_path):
+    folder = write_collection(tmp_path / "beir", positives_each=1)
+    dataset = {"name": "toy", "format": "beir", "path": str(folder), "split": "test", "query_partitions": 1, "document_partitions": 1}
+    given = {"root": str(tmp_path / "mining"), "dataset": dataset, "model": MODEL, "recipe": "top", "num_negatives": 3, "planted": 0}
+    context = Context(open_storage(given["root"]), lambda: InlineExecutor(2), Quiet())
+    mine_round(MineSettings.model_validate({**given, "retrieve": {"dense": {"top_k": 20}}, "truncate": True}), context)
+    with serving(Endpoint(writer)) as endpoint:
+        with pytest.raises(UsageError, match=r"no query with a training row may be trained on \(split train, or none\)"):
+            write_negatives(context, find_round(context.storage, "toy/1"), "top", settings(endpoint))
+        assert endpoint.calls == 0
+
+
 @pytest.mark.slow
 def test_a_budget_ends_writing_and_nothing_of_use_is_an_error(context):
     with serving(Endpoint(writer)) as endpoint:
