@@ -19,10 +19,14 @@ from flows.server import prefect_api
 from flows.settings import MineSettings
 from flows.sources import given_candidates
 from flows.stored import find_round, stored_stage, stored_table
+from flows.training import Trained
+from flows.training_mixture import train_mixture
+from tasks.audit.build import build_audit
 from tasks.corpus.borrowed import borrowed_sources
 from tasks.corpus.dataset import Dataset
 from tasks.corpus.sources import Source
 from tasks.errors import InputError, UsageError
+from tasks.finetune.mixture import check_training
 from tasks.mixture.settings import MIXED
 from tasks.mixture.stage import Ingredient
 from tasks.mixture.task import mixture
@@ -47,13 +51,14 @@ class MixedFiles(BaseModel):
 
 
 class ManyResult(BaseModel):
-    """What a run over several datasets gives back."""
+    """What a run over several datasets gives back. ``trained``: the checkpoint, where ``train`` is set."""
 
     model_config = ConfigDict(frozen=True)
     root: str
     name: str
     rounds: tuple[MineResult, ...]
     mixture: tuple[MixedFiles, ...]
+    trained: Trained | None = None
 
 
 def mine_many(settings: ManySettings, progress: Progress) -> ManyResult:
@@ -78,16 +83,21 @@ def mine_all(settings: ManySettings, context: Context) -> ManyResult:
     """
     runs = {member.dataset.name: settings.of(member).under(context.storage) for member in settings.datasets}
     borrowed = {member.dataset.name: _borrowed(settings, member) for member in settings.datasets}
-    _check(context, runs, borrowed)
+    if settings.train is not None:
+        check_training(settings.model, settings.train)
+    _check(context, runs, borrowed, settings.train is not None)
     budget = judge_budget(settings.judge)
     rounds = [mine_round(run, context, borrowed=borrowed[name], budget=budget) for name, run in runs.items()]
     files = [_mixed(context, settings, rounds, name) for name in settings.formats if name in MIXED]
     update_pointer(context.storage, f"mixtures/{settings.mixture.name}", lambda _: _pointer(rounds, files))
     shown = tuple(file.model_copy(update={"folder": f"{context.storage.root}/{file.folder}"}) for file, _ in files)
-    return ManyResult(root=context.storage.root, name=settings.mixture.name, rounds=tuple(rounds), mixture=shown)
+    trained = train_mixture(context, settings.mixture.name, settings.train) if settings.train is not None else None
+    if trained is not None:
+        build_audit(context.storage)
+    return ManyResult(root=context.storage.root, name=settings.mixture.name, rounds=tuple(rounds), mixture=shown, trained=trained)
 
 
-def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping[str, Sequence[Source]]) -> None:
+def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping[str, Sequence[Source]], trains: bool) -> None:
     """Everything that can be wrong without a model."""
     for run in runs.values():
         check_models(run, context.storage)
@@ -96,7 +106,7 @@ def _check(context: Context, runs: Mapping[str, MineSettings], borrowed: Mapping
     for name, run in runs.items():
         datasets[name] = prepare_dataset(context, run, borrowed[name])
         recipes[name] = compose_recipes(run, datasets[name])[0]
-        check_trained(context.storage, run, datasets[name])
+        check_trained(context.storage, run, datasets[name], trains)
     check_rows(recipes, next(iter(runs.values())).formats)
     for one, other in itertools.combinations(datasets.values(), 2):
         check_ids(context.storage, one, other)
@@ -130,8 +140,10 @@ def check_rows(recipes: Mapping[str, Recipe], formats: Sequence[str]) -> None:
         )
 
 
-def check_trained(storage: Storage, run: MineSettings, dataset: Dataset) -> None:
+def check_trained(storage: Storage, run: MineSettings, dataset: Dataset, trains: bool = False) -> None:
     """Refuse a dataset none of whose queries is trained on: it would have no row to mix in.
+
+    Rows of the split that ``dataset.split`` names are written too, but with ``trains`` they do not help: nothing is trained on them here.
 
     Raises:
         InputError: that is so.
@@ -139,7 +151,7 @@ def check_trained(storage: Storage, run: MineSettings, dataset: Dataset) -> None
     queries = read_parts(storage, dataset.queries, "queries.parquet", ["query_id", "split"])
     judged = read_parts(storage, dataset.queries, "qrels.parquet", ["query_id", "relevance"])
     positive = judged.filter(pc.greater_equal(judged["relevance"], run.dataset.positive_min_grade))["query_id"]
-    asked = "" if run.dataset.splits else run.dataset.split.lower()
+    asked = "" if run.dataset.splits or trains else run.dataset.split.lower()
     own = pc.or_(is_trained(queries["split"]), pc.fill_null(pc.equal(pc.utf8_lower(queries["split"]), asked), False))
     if not pc.any(pc.and_(own, pc.is_in(queries["query_id"], value_set=positive.combine_chunks()))).as_py():
         splits = ", ".join(sorted({str(each) for each in pc.unique(queries["split"]).to_pylist()}))
@@ -194,7 +206,9 @@ def _ingredient(storage: Storage, settings: ManySettings, member: Member, mined:
         task=member.task,
         weight=member.weight,
         prompts={"query": run.model.query_prompt, "document": run.document_encoder.document_prompt},
-        round=f"{mined.round} {mined.selection.recipe}",
+        round=mined.round,
+        recipe=mined.selection.recipe,
+        selection_id=mined.selection_id,
         shards=stored_stage(storage, reference).parts,  # type: ignore[arg-type]
         queries=table.queries,
         documents=table.documents,

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from flows.settings import MineSettings, model_path, with_moved_models
 from tasks.corpus.settings import DatasetSettings
 from tasks.errors import nearest
-from tasks.mixture.settings import MIXED, MixtureSettings
+from tasks.mixture.settings import MIXED, TRAINED, MixtureSettings
 from tasks.retrieve.further_settings import FurtherSource
 from tasks.settings import Settings
 
@@ -73,8 +73,19 @@ class ManySettings(MineSettings):
                 raise ValueError(
                     f"datasets: {member.dataset.name} has two further sources named {again[0]!r}; name one of them differently"
                 )
-        if self.trains:
-            raise ValueError("rounds and train are for one dataset; train on the mixture with a trainer of your own")
+        return self
+
+    @model_validator(mode="after")
+    def _mixes_and_trains(self) -> Self:
+        if self.rounds > 1:
+            raise ValueError(
+                "rounds: one after the other is for one dataset; leave it out, set train: {} to train once on the mixture, and mine again "
+                "with that checkpoint as model.path"
+            )
+        if self.train is not None and not set(self.formats) & set(TRAINED):
+            raise ValueError(f"train: a mixture is trained on as {' or '.join(TRAINED)}; add one of them to formats")
+        if self.train is not None and self.document_model is not None:
+            raise ValueError("train: on a mixture one encoder is trained for both sides; leave out document_model, or train")
         if not set(self.formats) & set(MIXED):
             raise ValueError(f"formats: none of {', '.join(self.formats)} can be mixed; add one of {', '.join(MIXED)}")
         return self

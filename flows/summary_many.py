@@ -16,7 +16,6 @@ def print_mixture(console: Console, result: ManyResult) -> None:
             "dataset",
             "rows",
             "share",
-            "batches",
             "written",
             "repeated",
             "left out",
@@ -25,8 +24,10 @@ def print_mixture(console: Console, result: ManyResult) -> None:
             title_justify="left",
         )
         for name, facts in file.datasets.items():
-            counts = [f"{int(facts[one]):,}" for one in ("batches", "written", "repeated", "left_out", "clashing")]
+            counts = [f"{int(facts[one]):,}" for one in ("written", "repeated", "left_out", "clashing")]
             table.add_row(escape(name), f"{int(facts['rows']):,}", f"{100 * facts['share']:.1f} %", *counts)
         console.print(table)
     for file in result.mixture:
         console.print(f"[bold]{file.format}[/bold] {escape(file.folder)}", soft_wrap=True, highlight=False)
+    if result.trained is not None:
+        console.print(f"[bold]checkpoint[/bold] {escape(result.trained.model)}", soft_wrap=True, highlight=False)

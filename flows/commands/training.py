@@ -14,26 +14,48 @@ from flows.commands.common import AsJson, Overrides, Root, Round, load, open_con
 app = typer.Typer()
 
 
+def refuse_selection(selection: str | None) -> None:
+    """A mixture's rows are those of the selections that were mixed.
+
+    Raises:
+        UsageError: one is named.
+    """
+    from tasks.errors import UsageError
+
+    if selection is not None:
+        raise UsageError("--selection is for one dataset's round", "leave it out: a mixture has the rows of the recipes it was mined with")
+
+
 @app.command(epilog="Example: hardmine train cranfield/1 --set epochs=2 --out ./checkpoint")
 def train(
-    round_name: Round,
+    round_name: Annotated[
+        str, typer.Argument(help="A round: DATASET/NUMBER, DATASET (its last), or latest; or a mixture of several datasets, by its name.")
+    ],
     selection: Annotated[str | None, typer.Option(help="A selection's recipe or id; by default the published one.")] = None,
     overrides: Overrides = None,
     target: Annotated[Path | None, typer.Option("--out", help="A new or empty folder for the checkpoint.")] = None,
     root: Root = "./mining",
     as_json: AsJson = False,
 ) -> None:
-    """Fine-tune the round's retriever on its negatives; known and suspected positives are masked in the batch."""
+    """Fine-tune the round's retriever on its negatives; known and suspected positives are masked in the batch.
+
+    Of a mixture (`datasets` in run.yaml): on its batches, with each dataset's prompts.
+    """
     from flows.configuration import settings_from
     from flows.stored import find_round
     from flows.training import train as run
+    from flows.training_mixture import is_mixture, train_mixture
     from tasks.audit.build import build_audit
     from tasks.models.train_settings import TrainSettings
 
     settings = settings_from(TrainSettings, overrides or [])
     with progress_listeners() as progress, open_context(root, progress) as context:
-        record = find_round(context.storage, round_name)
-        found = run(context, record, record.selection(selection), settings, target)
+        if is_mixture(context.storage, round_name):
+            refuse_selection(selection)
+            found = train_mixture(context, round_name, settings, target)
+        else:
+            record = find_round(context.storage, round_name)
+            found = run(context, record, record.selection(selection), settings, target)
         build_audit(context.storage)
     if as_json:
         print_json(found.model_dump(mode="json"))

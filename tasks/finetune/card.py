@@ -37,7 +37,8 @@ def card(keyed: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     lines = [_HEAD.format(base=keyed["base"])]
     lines += ["## Training data", "", "| round | recipe | selection | use |", "|---|---|---|---|"]
     for number, each in enumerate(keyed["rounds"]):
-        use = f"{facts['earlier_rows']:,} rows' negatives, with the other earlier rounds" if number else "trained on"
+        is_earlier = number > 0 and "mixture" not in keyed
+        use = f"{facts['earlier_rows']:,} rows' negatives, with the other earlier rounds" if is_earlier else "trained on"
         lines.append(f"| {each['round']} | {each['recipe']} | `{each['selection_id']}` | {use} |")
     lines += [f"| {each['round']} | {each['recipe']} | `{each['selection_id']}` | {_of_base(each['use'])} |" for each in keyed["behind"]]
     lines += [
@@ -51,7 +52,11 @@ def card(keyed: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     lines += ["", "## Training", "", f"Loss: `{training['loss']['kind']}`; {facts['steps']:,} steps.{_loss_line(facts)}", ""]
     shown = {
         **training,
-        **{name: keyed[name] for name in ("dtype", "device", "query_prompt", "document_prompt", "title_template")},
+        **{
+            name: keyed[name]
+            for name in ("dtype", "device", "query_prompt", "document_prompt", "title_template", "prompts")
+            if name in keyed
+        },
     }
     lines += ["```json", json.dumps(shown, indent=1, sort_keys=True, ensure_ascii=False), "```", ""]
     lines += ["## Use", "", "```python", "from sentence_transformers import SentenceTransformer", ""]

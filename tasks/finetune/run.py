@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tasks.errors import StorageError
 from tasks.finetune.card import card
 from tasks.finetune.material import frozen_index, gather
+from tasks.finetune.mixture import MIXTURE, gather_mixture
 from tasks.finetune.stage import QUERIES_FILE, STAGE
 from tasks.models.devices import run_on
 from tasks.models.finetuning import finetune
@@ -36,7 +37,7 @@ def run(work: Work, out: Output) -> None:
     """
     job = work.job
     settings = TrainSettings.model_validate(job.options["training"])
-    samples, facts = gather(work, settings)
+    samples, facts = gather_mixture(work, settings) if MIXTURE in job.inputs else gather(work, settings)
     spec = spec_here(work.storage, ModelSpec.model_validate(job.options["spec"]))
     spec = spec.model_copy(update={"prompt": str(job.settings["document_prompt"])})
     began = time.monotonic()

@@ -8,6 +8,8 @@ from tasks.settings import Settings
 
 #: formats whose files are rows of their own; the others name texts by id, or are one document
 MIXED = ("triplet", "n-tuple", "labeled-pair", "labeled-list", "listwise", "flagembedding", "tevatron", "swift", "llamaindex-rerank")
+#: formats of these that Hardmine itself trains on
+TRAINED = ("n-tuple", "triplet")
 
 
 class MixtureSettings(Settings):

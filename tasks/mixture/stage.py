@@ -39,7 +39,9 @@ class Ingredient:
         task: as the rows are to say it.
         weight: of its share.
         prompts: ``query`` and ``document``, for whoever trains.
-        round: its round and recipe, for the record.
+        round: its name, as in ``cranfield/2``.
+        recipe: that made the selection.
+        selection_id: of the selection.
         shards: parts of its stage ``shards``.
         queries: parts with queries.parquet and qrels.parquet.
         documents: parts with docs.parquet.
@@ -51,6 +53,8 @@ class Ingredient:
     weight: float
     prompts: Mapping[str, str]
     round: str
+    recipe: str
+    selection_id: str
     shards: Sequence[Part]
     queries: Sequence[Part]
     documents: Sequence[Part]
@@ -69,7 +73,8 @@ class Ingredient:
     @property
     def described(self) -> dict[str, Any]:
         """What is said of it, as JSON."""
-        return {"name": self.name, "task": self.task, "weight": self.weight, "prompts": dict(self.prompts), "round": self.round}
+        told = {"name": self.name, "task": self.task, "weight": self.weight, "prompts": dict(self.prompts)}
+        return {**told, "round": self.round, "recipe": self.recipe, "selection_id": self.selection_id}
 
 
 def jobs(format_name: str, ingredients: Sequence[Ingredient], settings: MixtureSettings, rows_per_shard: int) -> list[Job]:

@@ -127,8 +127,10 @@ def plan(samples: Samples, settings: TrainSettings) -> list[Ints]:
     """Rows of each step.
 
     Losses that mask known and suspected positives take any rows together. sentence-transformers' own in-batch loss has no
-    mask: there no text appears twice in a batch (its sampler NO_DUPLICATES).
+    mask: there no text appears twice in a batch (its sampler NO_DUPLICATES). Batches that are settled stay as they are.
     """
+    if samples.batches is not None:
+        return list(samples.batches)
     if LOSSES[settings.loss.kind].uses_rows:
         return shuffled(samples.lessons, settings.batch_size, settings.seed)
     documents = samples.row_documents

@@ -34,6 +34,7 @@ class Samples:
         suspected: pairs of names that are probably relevant.
         values: float32, shape (r, c), NaN where unknown, by name: teacher, weight, label, lexical.
         scores: all known teacher scores: pairs of names, and float32 of the same length; ``None``: there are none.
+        batches: the rows of each step, where they are settled; none: rows of a pass are shuffled and cut.
     """
 
     queries: Ints
@@ -47,6 +48,7 @@ class Samples:
     suspected: Pairs = field(default_factory=no_pairs)
     values: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     scores: tuple[Pairs, NDArray[np.float32]] | None = None
+    batches: Sequence[Ints] | None = None
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -223,7 +223,9 @@ def test_formats_without_columns_mix_recipes_of_any_number(tmp_path, sources):
     ("changes", "said"),
     [
         ({"prompts": {"soup": {"query": "x"}}}, "there is no dataset 'soup': did you mean 'soups'"),
-        ({"rounds": 2}, "rounds and train are for one dataset"),
+        ({"rounds": 2}, "rounds: one after the other is for one dataset"),
+        ({"train": {}, "formats": ["flagembedding"]}, "is trained on as n-tuple or triplet"),
+        ({"train": {}, "document_model": MODEL}, "one encoder is trained for both sides"),
         ({"formats": ["trec-run"]}, "can be mixed"),
         ({"members": {"soups": {"search": ["soups"]}}}, "which is no other dataset of the list"),
         ({"members": {"soups": {"weight": 0}}}, "greater than 0"),
