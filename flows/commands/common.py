@@ -28,7 +28,13 @@ def load(path: Path, overrides: list[str] | None) -> Any:
     """The run's settings, with relative paths resolved."""
     from flows.configuration import load_settings, with_recipe_files
     from flows.settings import MineSettings
+    from tasks.errors import UsageError
 
+    if has_datasets(path):
+        raise UsageError(
+            f"{path}: datasets: this command takes one dataset, and the file lists several",
+            "`hardmine mine` mines all of them; for this command write a run.yaml with the one under `dataset`",
+        )
     return with_recipe_files(load_settings(MineSettings, path, overrides or []), path.parent).resolved(path.parent)
 
 

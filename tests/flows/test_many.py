@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from flows.commands.common import load
 from flows.many import mine_all
 from flows.many_settings import ManySettings
 from flows.stored import find_round, stored_settings, stored_table
@@ -234,6 +235,14 @@ def test_formats_without_columns_mix_recipes_of_any_number(tmp_path, sources):
 def test_settings_that_do_not_fit(tmp_path, sources, changes, said):
     with pytest.raises(ValueError, match=said):
         settings(tmp_path / "root", sources, **changes)
+
+
+def test_a_command_for_one_dataset_says_so(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("datasets: [{dataset: {name: one, format: beir, path: one}}]\n")
+    with pytest.raises(UsageError, match="this command takes one dataset") as error:
+        load(path, None)
+    assert "hardmine mine" in error.value.mend
 
 
 @pytest.mark.skipif(not os.environ.get("HARDMINE_DATA"), reason="HARDMINE_DATA names no folder of real collections")
