@@ -230,5 +230,6 @@ def _refuse_unknown(work: Work, table: pa.Table, queries: NDArray[np.bool_], doc
     more = f"\n… and {len(rows) - _SHOWN:,} more of {table.num_rows:,} rows" if len(rows) > _SHOWN else ""
     raise InputError(
         f"source {name}: " + "\n".join(shown) + more,
-        "give the file that was made for this dataset, or let such rows be skipped and counted: unknown: skip",
+        "give the file that was made for this dataset (queries that dataset.split or max_queries leave out are not in it), or let such "
+        "rows be skipped and counted: unknown: skip",
     )
