@@ -26,7 +26,7 @@ class Row:
     places: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass
+@dataclass(eq=False)  # pytest keeps plugins in sets
 class FaultTable:
     """A pytest plugin: collects outcomes, and writes the table after each test that is marked; rows of tests that did not run stay.
 
@@ -69,6 +69,7 @@ class FaultTable:
         listed = {_what(line): line for line in kept if line.startswith("|")}
         places = {line.split(_BY)[0]: line for line in kept if _BY in line and not line.startswith("|")}
         for what, row in self.rows.items():
+            places.pop(what, None)
             listed[what] = f"| {what} | {row.how} | {row.tries} | {_outcome(row)} | `{row.test}` |"
             if row.places:
                 places[what] = f"{what}{_BY}{', '.join(f'{place} {count}' for place, count in sorted(row.places.items()))}."
