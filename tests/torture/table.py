@@ -78,7 +78,8 @@ class FaultTable:
 
 def _examples(item: pytest.Item) -> int:
     """How many examples Hypothesis tried in a test of its own."""
-    return sum(int(count) for count in re.findall(r"(\d+) (?:passing|failing) examples", getattr(item, "hypothesis_statistics", "")))
+    found = re.findall(r"(\d+) passing, (\d+) failing", getattr(item, "hypothesis_statistics", ""))
+    return sum(int(passing) + int(failing) for passing, failing in found)
 
 
 def _what(line: str) -> str:

@@ -4,16 +4,19 @@ from types import SimpleNamespace
 
 import pluggy
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.statistics import collector, describe_statistics
 
 from tests.torture.table import BEGIN, END, FaultTable
 
 ITEMS = {"one": "tests/b/test_b.py::test_one[2]", "two": "tests/a/test_a.py::test_two"}
 
 
-def told(table, what, outcome="passed", **properties):
+def told(table, what, outcome="passed", statistics="", **properties):
     """Let the plugin hear of a test."""
     marker = SimpleNamespace(args=(what, f"how {what}"))
-    item = SimpleNamespace(get_closest_marker=lambda name: marker if name == "fault" else None, nodeid=ITEMS[what])
+    item = SimpleNamespace(get_closest_marker=lambda _: marker, nodeid=ITEMS[what], hypothesis_statistics=statistics)
     report = SimpleNamespace(when="call", outcome=outcome, user_properties=list(properties.items()))
     hook = table.pytest_runtest_makereport(item)
     next(hook)
@@ -38,6 +41,21 @@ def test_parts_are_merged(tmp_path):
     assert "one, by place: x 3, y 4." in lines
     told(FaultTable(page), "one", tries=2)
     assert "| one | how one | 2 | held | `tests/b/test_b.py::test_one` |" in page.read_text()
+
+
+def test_examples_of_hypothesis_are_counted(tmp_path):
+    page, told_of = tmp_path / "page.md", []
+    page.write_text(f"{BEGIN}\n{END}\n")
+
+    @settings(max_examples=30, database=None)
+    @given(st.integers())
+    def holds(_):
+        pass
+
+    with collector.with_value(lambda statistics: told_of.append({**statistics, "nodeid": "x"})):
+        holds()
+    told(FaultTable(page), "one", statistics=describe_statistics(told_of[0]))
+    assert "| one | how one | 30 | held |" in page.read_text()
 
 
 def test_pytest_takes_it_among_folders_of_their_own_settings(tmp_path):
