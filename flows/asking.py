@@ -7,10 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.cache_only import NotCached, SelectingOnly
 from tasks.audit.asks import keep_asking
 from tasks.audit.build import build_audit
 from tasks.errors import HardmineError, ModelError
-from tasks.remote.ask import Asked, Question, ask
+from tasks.remote.ask import Asked, Question, ask, known
 from tasks.remote.batch import Export
 from tasks.remote.budget import Budget
 from tasks.remote.forms import Form
@@ -58,8 +59,11 @@ def ask_for(
         export: a file that open questions are written to instead of being asked.
 
     Raises:
+        NotCached: questions are open, and the run only looks whether all is there.
         As :func:`tasks.remote.ask.ask`.
     """
+    if context.executor is SelectingOnly and known(context.storage, model, questions, form).open:
+        raise NotCached(about.purpose)
     progress, storage = context.progress, context.storage
     progress.start(about.purpose, about.unit, len(questions), 0)
 

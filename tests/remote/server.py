@@ -1,4 +1,7 @@
-"""A real HTTP server on loopback: a scripted chat endpoint, and the packaged MiniLM behind /embeddings, /embed and /rerank.
+"""A real HTTP server on loopback that speaks these APIs: a scripted chat endpoint, and whatever functions a test puts behind the others.
+
+The tests put the packaged MiniLM behind /embeddings, /embed and, by its cosines, /rerank; and, since MiniLM has no head of a cross-encoder,
+a small one with seeded random weights behind /rerank too. Numbers of both are compared with the local backend's, not judged.
 
 A chat script is a function from (messages, number of times that this very request came) to a behaviour.
 """

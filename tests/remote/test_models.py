@@ -127,6 +127,20 @@ def test_scores_are_those_of_the_local_teacher(storage, spec):  # noqa: F811
             RemoteReranker(storage, teacher_spec(settings))
 
 
+def test_minilm_behind_rerank_gives_its_own_cosines(storage, minilm):  # noqa: F811
+    queries = ["cats", "trees"]
+    pairs = [(query, text or " ") for query in queries for text in TEXTS[:6]]
+
+    def rerank(query, texts, times):
+        return minilm.encode(texts).vectors @ minilm.encode([query]).vectors[0]
+
+    with serving(Endpoint(rerank=rerank)) as endpoint:
+        settings = TeacherSettings(path="minilm", remote={"api": "tei", "url": endpoint.url, "batch": 4})
+        found = RemoteReranker(storage, teacher_spec(settings)).score(pairs)
+    left, right = (minilm.encode([pair[side] for pair in pairs]).vectors for side in (0, 1))
+    np.testing.assert_allclose(found.logits, (left * right).sum(axis=1), atol=1e-6)
+
+
 def test_what_cannot_be_is_refused_before_anything_runs(endpoint):
     with pytest.raises(ValueError, match="cannot be trained"):
         MineSettings(dataset={"name": "d", "format": "beir", "path": "p"}, model=remote(endpoint), rounds=2)
