@@ -6,6 +6,7 @@ import base64
 import math
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
@@ -76,9 +77,9 @@ class Client:
             ModelError: no request will be (wrong key, unknown model or address, a setting that the model does not take).
         """
         given = request_body(settings, messages, schema)
-        if settings.stream:
-            return self._try(lambda: self._streamed(given))
-        return self._try(lambda: reply_from(self._client.chat.completions.create(**given, extra_headers=self._own)))
+        once = self._streamed if settings.stream else self._whole
+        reply = self._try(lambda: once(given))
+        return replace(reply, content=self._without_key(reply.content), refusal=self._without_key(reply.refusal))
 
     def embeddings(self, model: str, texts: Sequence[str]) -> tuple[NDArray[np.float32], int | None, str]:
         """Vectors, float32, shape (n, dim), tokens where they are told, and the model as the endpoint names it.
@@ -110,6 +111,9 @@ class Client:
     def get(self, path: str) -> Any:
         """A JSON document, such as text-embeddings-inference's ``/info``. Raises as :meth:`chat`."""
         return self._try(lambda: self._client.get(path, cast_to=object, options={"headers": self._own}))
+
+    def _whole(self, given: dict[str, Any]) -> Reply:
+        return reply_from(self._client.chat.completions.create(**given, extra_headers=self._own))
 
     def _streamed(self, given: dict[str, Any]) -> Reply:
         pieces, refusal, finish, model, usage = [], [], None, "", None

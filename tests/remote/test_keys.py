@@ -66,6 +66,10 @@ def test_a_server_that_repeats_the_key_puts_it_nowhere(storage, monkeypatch, cap
     with serving(Endpoint(lambda messages, times: Behaviour(status=400, raw=echo))) as endpoint:
         found = ask(storage, settings(endpoint, key_from="TEST_KEY"), questions(2), Verdict)
         assert found.answers[0].reason.endswith("no such thing for Bearer …")
+        endpoint.chat = lambda messages, times: Behaviour("you are Bearer sk-very-secret", refusal="not you, sk-very-secret")
+        for stream in (False, True):
+            told = ask(storage, settings(endpoint, key_from="TEST_KEY", stream=stream), questions(1, 20 + stream), Verdict)
+            assert (told.answers[0].status, told.answers[0].reason) == ("refused", "not you, …")
         denied = '{"error": {"message": "Unsupported parameter: \'seed\' with sk-very-secret", "param": "seed"}}'
         endpoint.chat = lambda messages, times: Behaviour(status=400, raw=denied)
         with pytest.raises(ModelError) as caught:
