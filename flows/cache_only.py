@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tasks.runner.cores import cores
 from tasks.runner.inline import InlineExecutor
-from tasks.runner.stage import Job, Report, Stage
+from tasks.runner.stage import Job, NotCached, Report, Stage
 from tasks.store.manifest import Part
-
-
-class NotCached(Exception):
-    """Some partition has to be computed."""
 
 
 class CacheOnly:
@@ -24,7 +21,9 @@ class CacheOnly:
 
 
 _SELECTING = ("select", "hub-limits", "probe", "gate", "measure", "shards")
-_FEW = 50_000  # candidates or rows of a stage
+_FEW = {"documents": 20_000, "texts": 20_000, "KB": 50_000}  # units of a stage
+_FEW_OTHERS = 50_000  # candidates, rows, searches
+_FEW_INPUTS = 500  # of a model
 
 
 class SelectingOnly:
@@ -32,9 +31,28 @@ class SelectingOnly:
 
     def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
         """Refuses whatever comes before the scored table, and what is large."""
-        if not (stage.name in _SELECTING or stage.name.startswith("feature-")) or sum(job.units for job in jobs) > _FEW:
+        if not (stage.name in _SELECTING or stage.name.startswith("feature-")):
             raise NotCached(stage.name)
-        return InlineExecutor(cores()).map(root, stage, jobs, report)
+        return _few(root, stage, jobs, report)
+
+
+class FewOnly:
+    """An executor for a round of which nearly all is known: small stages run in this process, and models on a few new texts and pairs."""
+
+    def map(self, root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
+        """Refuses what is large, what trains a model, and what is worth a cluster; what was done until then is committed."""
+        if not stage.model:
+            return _few(root, stage, jobs, report)
+        if not stage.splits:
+            raise NotCached(stage.name)
+        few = _FEW_INPUTS // len(jobs)
+        return InlineExecutor(1).map(root, stage, [replace(job, options={**job.options, "few": few}) for job in jobs], report)
+
+
+def _few(root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterator[Part]:
+    if sum(job.units for job in jobs) > _FEW.get(stage.unit, _FEW_OTHERS):
+        raise NotCached(stage.name)
+    return InlineExecutor(cores()).map(root, stage, jobs, report)
 
 
 class Quiet:

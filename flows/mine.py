@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from flows.cache_only import NotCached, Quiet, SelectingOnly
+from flows.cache_only import FewOnly, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
 from flows.cut import cut_notes
 from flows.judge_round import keep_judging
@@ -34,6 +34,7 @@ from tasks.errors import GateError
 from tasks.plan.plan import Plan
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context, Executor, Progress
+from tasks.runner.stage import NotCached
 from tasks.select.recipe import Recipe
 from tasks.store.lease import at_work
 from tasks.store.manifest import StageManifest
@@ -43,7 +44,7 @@ Approve = Callable[[Selected, Callable[[Recipe], Selected]], Selected]
 
 
 def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | None = None) -> MineResult:
-    """Mine one round. A run that is wholly cached, but for a selection, starts neither Prefect nor Dask, and loads no model.
+    """Mine one round. A run of which nearly all is cached starts neither Prefect nor Dask; one that only selects loads no model either.
 
     Args:
         settings: of the run, with absolute paths.
@@ -52,8 +53,9 @@ def mine(settings: MineSettings, progress: Progress, teachers_of: RoundRecord | 
     """
     one = partial(mine_round, teachers_of=teachers_of, budget=judge_budget(settings.judge))
     if not os.environ.get("PREFECT_API_URL"):
+        here = FewOnly if settings.cluster == "local" else SelectingOnly  # models run where the user wants them
         with suppress(NotCached), at_work(storage := open_storage(settings.root), "mine"):
-            return one(settings, Context(storage, SelectingOnly, Quiet()))
+            return one(settings, Context(storage, here, Quiet()))
     from flows.server import prefect_api
 
     with prefect_api():
@@ -83,7 +85,7 @@ def mine_round(
     context = Context(context.storage, context.executor, costs)
     settings = settings.under(context.storage)
     check_models(settings, context.storage)
-    planned = None if context.executor is SelectingOnly else _plan(settings)
+    planned = None if context.executor in (FewOnly, SelectingOnly) else _plan(settings)
     truth = keep_truth(context.storage, settings)
     dataset = prepare_dataset(context, settings, borrowed)
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from flows.cache_only import CacheOnly, NotCached, Quiet
+from flows.cache_only import CacheOnly, Quiet
 from flows.checks import mined_queries
 from flows.measuring import Measuring, keep_truth
 from flows.mine import select_recipe, table_of
@@ -19,6 +19,7 @@ from tasks.errors import HardmineError
 from tasks.plan.tables import SELECTION
 from tasks.retrieve.task import retrieve_bm25
 from tasks.runner.runner import Context
+from tasks.runner.stage import NotCached
 from tasks.store.manifest import StageManifest
 from tasks.store.storage import Storage
 

@@ -47,6 +47,7 @@ def _embed(stage: Stage, work: Work, out: Output, table: pa.Table) -> None:
     pinned = Pinned.model_validate(work.job.options.get("known") or {})
     places, moved = find(work.storage, pinned, hashes[plan.first[plan.todo]])
     found, todo = plan.todo[places], np.delete(plan.todo, places)
+    work.afford(len(todo), len(plan.first) - len(todo))
     work.report(len(hashes) - len(todo))
     known = earlier.facts or facts(work.storage, pinned)
     embedder = open_embedder(work.storage, spec) if len(todo) or known is None else None

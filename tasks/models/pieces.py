@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.models.memory import keep_freed_memory
+
 PIECES = 4
 
 
@@ -131,5 +133,6 @@ def threads(device: str, cores: int) -> Iterator[ThreadPoolExecutor | None]:
     if device != "cpu":
         yield None
         return
+    keep_freed_memory()
     with ThreadPoolExecutor(min(PIECES, cores)) as pool:
         yield pool

@@ -23,6 +23,7 @@ from tasks.models.batches import Batch, plan
 from tasks.models.fingerprint import ModelSpec, weights_of
 from tasks.models.fitting import Made, fitting
 from tasks.models.location import locate
+from tasks.models.memory import keep_freed_memory
 from tasks.runner.cores import worker_cores
 
 Report = Callable[[int], None]
@@ -81,6 +82,7 @@ def _load(spec: ModelSpec, make: Callable[[str, dict[str, Any]], Any]) -> Any:
     import transformers
 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if worker_cores() > 1 else "false")
+    keep_freed_memory()
     transformers.utils.logging.disable_progress_bar()
     folder = locate(spec.path, spec.revision)
     if weights_of(str(folder), None, None, spec.adapter, spec.adapter_revision) != spec.weights:

@@ -16,6 +16,12 @@ from tasks.store.storage import Storage
 from tasks.store.tables import read_parts, read_table
 
 Report = Callable[[int], None]
+
+
+class NotCached(Exception):
+    """Something has to be computed that this run may not compute."""
+
+
 _STEP, _MOST = 4, 64  # pieces: times as many at each try, and in the end
 
 
@@ -61,6 +67,20 @@ class Work:
     job: Job
     storage: Storage
     report: Report
+
+    def afford(self, inputs: int, known: int) -> None:
+        """To be told by a stage before it runs a model: where the run may compute ``few`` inputs only, not more, nor over a tenth.
+
+        Args:
+            inputs: texts or pairs that the model is to be run on.
+            known: those whose result is there.
+
+        Raises:
+            NotCached: the run may not do so much.
+        """
+        few = self.job.options.get("few")
+        if few is not None and inputs > min(int(few), known // 9):
+            raise NotCached(f"{inputs} inputs of a model")
 
     @property
     def pieces(self) -> int:

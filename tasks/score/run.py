@@ -42,6 +42,7 @@ def run(work: Work, out: Output) -> None:
     pairs, rows = unique_pairs(table["query_hash"], table["doc_hash"])
     known = lookup(work.storage, [FileRecord.model_validate(record) for record in work.job.options["segments"]], pairs)
     missing, at = _missing(pairs, rows, known)
+    work.afford(missing.num_rows, known.num_rows)
     work.report(table.num_rows - len(at))
     scores = _score(work, table.take(pa.array(at)))
     new = missing.append_column("logit", pa.array(scores.logits, pa.float32())).cast(PAIRS)

@@ -41,7 +41,9 @@ class Pages:
 
     def fill(self, label, value):
         """Write into a field."""
-        self.field(label).locator("textarea, input").first.fill(str(value))
+        place = self.field(label).locator("textarea, input").first
+        place.fill(str(value))
+        place.blur()
 
     def choose(self, label, value):
         """Take one of a field's choices, by the keyboard."""
@@ -57,5 +59,6 @@ class Pages:
         raise AssertionError(f"{label} has no choice {value!r}")
 
     def submit(self):
-        """Send the form."""
+        """Send the form, once it has taken what was written last: on a busy machine that is a moment later."""
+        self.page.wait_for_timeout(1000)
         self.page.locator("button[type=submit]").click()
