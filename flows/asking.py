@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.cache_only import NotCached, SelectingOnly
+from flows.cache_only import LOOKING
 from tasks.audit.asks import keep_asking
 from tasks.audit.build import build_audit
 from tasks.errors import HardmineError, ModelError
@@ -17,6 +17,7 @@ from tasks.remote.budget import Budget
 from tasks.remote.forms import Form
 from tasks.remote.settings import ChatSettings
 from tasks.runner.runner import Context
+from tasks.runner.stage import NotCached
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def ask_for(
         NotCached: questions are open, and the run only looks whether all is there.
         As :func:`tasks.remote.ask.ask`.
     """
-    if context.executor is SelectingOnly and known(context.storage, model, questions, form).open:
+    if context.executor in LOOKING and known(context.storage, model, questions, form).open:
         raise NotCached(about.purpose)
     progress, storage = context.progress, context.storage
     progress.start(about.purpose, about.unit, len(questions), 0)

@@ -55,6 +55,9 @@ def _few(root: str, stage: Stage, jobs: Sequence[Job], report: Report) -> Iterat
     return InlineExecutor(cores()).map(root, stage, jobs, report)
 
 
+LOOKING = (FewOnly, SelectingOnly)  # of a run that first looks whether there is little to do
+
+
 class Quiet:
     """Tells nobody."""
 

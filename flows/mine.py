@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from flows.cache_only import FewOnly, Quiet, SelectingOnly
+from flows.cache_only import LOOKING, FewOnly, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
 from flows.cut import cut_notes
 from flows.judge_round import keep_judging
@@ -85,7 +85,7 @@ def mine_round(
     context = Context(context.storage, context.executor, costs)
     settings = settings.under(context.storage)
     check_models(settings, context.storage)
-    planned = None if context.executor in (FewOnly, SelectingOnly) else _plan(settings)
+    planned = None if context.executor in LOOKING else _plan(settings)
     truth = keep_truth(context.storage, settings)
     dataset = prepare_dataset(context, settings, borrowed)
     recipes = compose_recipes(settings, dataset, mined_queries(context.storage, settings, dataset))
