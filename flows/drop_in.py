@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows.cache_only import Quiet
-from flows.mine import executors, mine_round
+from flows.cluster import executors
+from flows.mine import mine_round
 from flows.mined_pairs.found import found_in
 from flows.mined_pairs.request import checked
 from flows.mined_pairs.rows import columns_of

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from flows.checks import check_models
+from flows.cluster import cluster
 from flows.judging import judge_budget
 from flows.many_settings import ManySettings, Member
-from flows.mine import cluster, mine_round
+from flows.mine import mine_round
 from flows.results import MineResult
 from flows.round import compose_recipes, prepare_dataset
 from flows.server import prefect_api

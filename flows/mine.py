@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from flows.cache_only import LOOKING, FewOnly, Quiet, SelectingOnly
 from flows.checks import check_models, mined_queries
+from flows.cluster import cluster
 from flows.cut import cut_notes
 from flows.judge_round import keep_judging
 from flows.judging import judge_budget, judge_recipe
@@ -33,7 +34,7 @@ from tasks.corpus.sources import Source
 from tasks.errors import GateError
 from tasks.plan.plan import Plan
 from tasks.remote.budget import Budget
-from tasks.runner.runner import Context, Executor, Progress
+from tasks.runner.runner import Context, Progress
 from tasks.runner.stage import NotCached
 from tasks.select.recipe import Recipe
 from tasks.store.lease import at_work
@@ -166,38 +167,6 @@ def _select_all(context: Context, settings: MineSettings, table: Table, recipes:
 def select_recipe(context: Context, settings: MineSettings, table: Table, recipe: Recipe) -> Selected:
     """One recipe over a scored table, as the settings have it."""
     return run_selection(context, table, recipe, settings.formats, shard_settings(settings, recipe), settings.seed)
-
-
-def cluster(settings: MineSettings, progress: Progress) -> AbstractContextManager[Callable[[], Executor]]:
-    """The run's :func:`executors`."""
-    return executors(settings.cluster, settings.workers, settings.worker_patience, progress)
-
-
-@contextmanager
-def executors(address: str, workers: int | None, patience: float, progress: Progress) -> Iterator[Callable[[], Executor]]:
-    """A function that gives a run's executor, started when the first partition needs it and ended with the run.
-
-    Args:
-        address: ``local``, or a Dask scheduler's.
-        workers: processes of a local cluster.
-        patience: seconds to wait for a worker where there is none.
-        progress: is told of such waiting.
-    """
-    started: list[Any] = []
-
-    def executor() -> Executor:
-        if not started:
-            from tasks.runner.dask_executor import DaskExecutor
-
-            started.append(DaskExecutor(address, workers, patience, progress.say))
-        found: Executor = started[0]
-        return found
-
-    try:
-        yield executor
-    finally:
-        for one in started:
-            one.close()
 
 
 def _flow(progress: Progress, one: Callable[[MineSettings, Context], MineResult]) -> Any:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict
 
+from flows.cluster import cluster
 from flows.judging import judge_budget
-from flows.mine import cluster, mine_round
+from flows.mine import mine_round
 from flows.results import MineResult
 from flows.round import prepare_dataset
 from flows.settings import MineSettings

@@ -10,6 +10,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.cluster import cluster
 from flows.configuration import validate, with_recipe_files
 from flows.deployed.approval import Again, Discarded, ask
 from flows.deployed.artifacts import publish_artifacts, publish_loop
@@ -17,7 +18,7 @@ from flows.deployed.events import owe_event, send_owed
 from flows.deployed.forms import Choice, Models, Place, Publishing, Source, further_values, merged
 from flows.deployed.occasion import next_settings, stale_share, why_mine
 from flows.deployed.place import place_of, rename, turn
-from flows.mine import cluster, mine_round
+from flows.mine import mine_round
 from flows.progress import ArtifactProgress
 from flows.quickstart import DOCUMENTS, QUERIES, quickstart_settings
 from flows.results import MineResult

@@ -15,8 +15,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from flows.cluster import executors
 from flows.deployed.forms import Place
-from flows.mine import executors
 from flows.progress import ArtifactProgress
 from tasks.errors import UsageError
 from tasks.runner.inline import InlineExecutor

@@ -10,11 +10,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.cluster import cluster
 from flows.configuration import validate, with_recipe_files
 from flows.deployed.artifacts import artifact_key
 from flows.deployed.forms import Place, Source, further_values, merged
 from flows.deployed.place import place_of, rename, turn
-from flows.mine import cluster
 from flows.progress import ArtifactProgress
 from flows.settings import MineSettings
 from flows.teaching import Taught, teach
