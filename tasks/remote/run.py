@@ -156,7 +156,7 @@ class Run(Generic[Form]):
         """One request, paid for."""
         bound = most_tokens(messages)
         most = Spent(1, bound, self._settings.max_tokens, self._settings.cost(bound, self._settings.max_tokens))
-        self._pace.turn(bound + self._settings.max_tokens)
+        self._pace.turn(most.tokens)
         with self._budget.call(most) as charge:
             if self._pace.stopped:  # while it waited for room in the budget
                 charge.pay(Spent())
@@ -173,6 +173,7 @@ class Run(Generic[Form]):
                 raise
             was = self._paid(reply, messages)
             charge.pay(was)
+            self._pace.settle(was.tokens - most.tokens)
         return reply, was, time.monotonic() - began
 
     def _paid(self, reply: Reply, messages: list[Message]) -> Spent:

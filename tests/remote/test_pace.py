@@ -59,6 +59,16 @@ def test_tokens_that_were_counted_too_high_are_given_back():
     assert time.monotonic() - began < 0.5
 
 
+def test_tokens_of_answers_are_counted_as_they_are_told(storage):
+    """What a request could have taken at the most, about 80 tokens here, is held while it is under way, and not after."""
+    with serving(Endpoint(well)) as endpoint:
+        found = ask(storage, settings(endpoint, concurrency=1, tokens_per_minute=6000), questions(16), Verdict)
+        took = endpoint.times[-1] - endpoint.times[0]
+        used = endpoint.prompt_tokens + endpoint.completion_tokens
+        assert found.spent.tokens == used < 16 * 20
+        assert (used - 100) / 100 * 0.8 <= took < 16 * 80 / 100 * 0.6
+
+
 @pytest.mark.parametrize("api", ["openai", "tei", "rerank"])
 def test_tokens_a_minute_hold_embedders_and_rerankers(storage, api):
     """Eight requests of 40 tokens at 100 a second with a second's worth at once: the last not before 1.8 s."""
