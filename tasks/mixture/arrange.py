@@ -16,7 +16,10 @@ from tasks.components import components
 from tasks.mixture.texts import Entries, Ints
 
 _ROUNDS = 1_000  # of exchanges at most
-_PATIENCE = 100  # rounds without any gain, after which it stays as it is
+_PATIENCE = 100  # rounds that gain next to nothing one after the other, after which it stays as it is
+_LEAST = 1e-3  # of what is left
+
+_OWN = 8.0  # a query, or one's own positive, on two rows costs so much more than a positive that is another row's negative
 
 Bools = NDArray[np.bool_]
 
@@ -112,7 +115,7 @@ def _parted(entries: Entries, batch: Ints, size: int, generator: np.random.Gener
         batch[one[taken]], batch[other[taken]] = right[taken], left[taken]
         for each in (left[taken], right[taken]):
             cost[each] = made[each]
-        idle = 0 if (gain > 0).any() else idle + 1
+        idle = 0 if gain[taken].sum() > _LEAST * cost.sum() else idle + 1
     return batch
 
 
@@ -132,21 +135,23 @@ def _drawn(rows: Ints, batch: Ints, wanted: Ints, generator: np.random.Generator
 
 
 def _costs(entries: Entries, batch: Ints, count: int, among: Ints | None = None) -> NDArray[np.float64]:
-    """Of each batch (of some; the others' are 0): rows too many of each text that clashes in it."""
+    """Of each batch (of some; the others' are 0): pairs of rows of which one has a text that the other wants, own texts weighted."""
     inside = entries if among is None else entries.take(np.isin(batch[entries.row], among))
-    order, group, bad, sizes = _groups(inside, batch)
+    order, group, bad, weights = _groups(inside, batch)
     first = np.flatnonzero(np.diff(group, prepend=-1))
-    weights = (sizes[bad] - 1).astype(np.float64)
-    found = np.bincount(batch[inside.row[order][first]][bad], weights=weights, minlength=count).astype(np.float64)
+    found = np.bincount(batch[inside.row[order][first]][bad], weights=weights[bad], minlength=count).astype(np.float64)
     return found
 
 
-def _groups(entries: Entries, batch: Ints) -> tuple[Ints, Ints, Bools, Ints]:
-    """Entries by batch and key: their order, the group of each, and of each group whether it clashes and how many rows it has."""
+def _groups(entries: Entries, batch: Ints) -> tuple[Ints, Ints, Bools, NDArray[np.float64]]:
+    """Entries by batch and key: their order, the group of each, and of each group whether it clashes and what it costs."""
     code = batch[entries.row] * (int(entries.key.max(initial=0)) + 1) + entries.key
     order = np.argsort(code, kind="stable")
     group = np.cumsum(np.diff(code[order], prepend=-1) != 0) - 1
-    sizes = np.bincount(group) if len(group) else np.empty(0, dtype=np.int64)
-    wanted = np.bincount(group, weights=entries.wanted[order]) if len(group) else np.empty(0)
-    held = np.bincount(group, weights=entries.held[order]) if len(group) else np.empty(0)
-    return order, group.astype(np.int64), (wanted > 0) & (held > 0) & (sizes > 1), sizes
+    if not len(group):
+        nothing = np.empty(0, dtype=np.float64)
+        return order, group, nothing > 0, nothing
+    wanted, held = entries.wanted[order], entries.held[order]
+    wants, holds, owns = (np.bincount(group, weights=which) for which in (wanted, held, wanted & held))
+    pairs = wants * holds - owns
+    return order, group.astype(np.int64), pairs > 0, pairs + _OWN * owns * (owns - 1)

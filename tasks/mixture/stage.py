@@ -26,7 +26,7 @@ from tasks.runner.stage import Job, Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 
-STAGE = Stage(name="mixture", version=2, function="tasks.mixture.stage:run", unit="rows", folder="data/mixture/{folder}")
+STAGE = Stage(name="mixture", version=3, function="tasks.mixture.stage:run", unit="rows", folder="data/mixture/{folder}")
 _AT_ONCE = 1 << 15  # rows of a dataset that are arranged together, at least
 
 

@@ -103,6 +103,19 @@ def test_what_the_rows_do_not_allow_is_counted(crowded):
     assert arranged(corpus({"q0": ["d1"], "q1": ["d2"]}).entries(few), np.zeros(4, dtype=np.int64), 4, (0,))[1] == 4
 
 
+def test_own_texts_are_parted_even_where_negatives_cannot_be():
+    """Eight documents are the positives and the negatives of all: each row clashes, but no positive has to stand on two rows."""
+    generator = np.random.default_rng(1)
+    positives = {f"q{number}": [f"d{number % 8}"] for number in range(24)}
+    sidecar = rows(
+        *((query, one, *(f"d{each}" for each in generator.permutation(8)[:4] if f"d{each}" != one)) for query, (one,) in positives.items())
+    )
+    order, left = arranged(corpus(positives, 8).entries(sidecar), np.zeros(24, dtype=np.int64), 8, (0,))
+    assert left == 24
+    for start in range(0, 24, 8):
+        assert len({sidecar["positive_ids"][int(each)].as_py()[0] for each in order[start : start + 8]}) == 8
+
+
 @pytest.mark.parametrize(("size", "times"), [(4, 4), (5, 3), (3, 8)])
 def test_rows_that_are_read_again_come_to_other_batches(size, times):
     names = [f"q{number}" for number in range(5)]
