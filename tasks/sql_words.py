@@ -61,7 +61,8 @@ def first_word(sql: str) -> str:
 
 def acts(sql: str) -> bool:
     """Whether a text begins as a statement that does something; such a one is refused, however it goes on."""
-    return any(first_word(sql) in words for words in _MENDS)
+    word = first_word(sql)
+    return any(word in words for words in _MENDS)
 
 
 def refused_function(name: str, known: Iterable[str]) -> UsageError:

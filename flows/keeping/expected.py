@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.audit.records import RoundRecord, references
+from tasks.audit.records import RoundRecord, stage_refs
 from tasks.store.manifest import part_name, stage_name
 from tasks.store.pointers import KNOWN
 
@@ -45,7 +45,7 @@ def _named(by: str, content: Any, contents: Mapping[str, Any]) -> Iterator[str]:
 def _stages(record: Any) -> Iterator[str]:
     """Of a round that is published, all stages."""
     try:
-        yield from (stage_name(one.stage, one.key) for one in references(RoundRecord.model_validate(record)))
+        yield from (stage_name(one.stage, one.key) for one in stage_refs(RoundRecord.model_validate(record)))
     except ValidationError:  # damaged, which is said elsewhere
         return
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.audit.records import RoundRecord, StageRef
+from tasks.audit.records import RoundRecord, StageRef, stage_refs
 from tasks.store.manifest import StageManifest, read_stage
 from tasks.store.storage import Storage
 
@@ -59,14 +59,6 @@ OUTLAYS = pa.schema(
         ("bytes", pa.int64()),
     ]
 )
-
-
-def stage_refs(record: RoundRecord) -> list[StageRef]:
-    """All stages of a round: the round's own, and each selection's features, selecting, writing and measuring."""
-    own: list[StageRef] = [*record.roles.values(), *([record.staleness] if record.staleness else [])]
-    for chosen in record.selections:
-        own += [*chosen.features.values(), chosen.select, *chosen.shards.values(), *([chosen.measures] if chosen.measures else [])]
-    return list(dict.fromkeys(StageRef(stage=ref.stage, key=ref.key) for ref in (*record.stages, *own)))
 
 
 def read_manifests(storage: Storage, rounds: Sequence[RoundRecord]) -> Manifests:

@@ -170,7 +170,7 @@ def publish_round(storage: Storage, record: RoundRecord, add_only: bool = False)
 
 def _require_stages(storage: Storage, record: RoundRecord) -> None:
     """What is published is there."""
-    named = references(record)
+    named = stage_refs(record)
     with ThreadPoolExecutor(16) as threads:
         sizes = list(threads.map(lambda one: storage.size(stage_name(one.stage, one.key)), named))
     gone = [one.stage for one, size in zip(named, sizes, strict=True) if size is None]
@@ -178,12 +178,12 @@ def _require_stages(storage: Storage, record: RoundRecord) -> None:
         raise StorageError(f"{storage.root}: stages that were done are gone: {', '.join(gone)}", "run again: they are rebuilt")
 
 
-def references(record: RoundRecord) -> list[StageRef]:
-    """All stages that a round names, each once."""
-    named = [*record.stages, *record.roles.values(), *([record.staleness] if record.staleness else [])]
-    for one in record.selections:
-        named += [one.select, *one.shards.values(), *one.features.values(), *([one.measures] if one.measures else [])]
-    return list({(one.stage, one.key): one for one in named}.values())
+def stage_refs(record: RoundRecord) -> list[StageRef]:
+    """All stages of a round, each once: the round's own, and each selection's features, selecting, writing and measuring."""
+    own: list[StageRef] = [*record.roles.values(), *([record.staleness] if record.staleness else [])]
+    for chosen in record.selections:
+        own += [*chosen.features.values(), chosen.select, *chosen.shards.values(), *([chosen.measures] if chosen.measures else [])]
+    return list(dict.fromkeys(StageRef(stage=ref.stage, key=ref.key) for ref in (*record.stages, *own)))
 
 
 def rebuild_rounds(storage: Storage, dataset: str) -> int:

@@ -99,13 +99,13 @@ def fill_checkpoints(database: DuckDBPyConnection, storage: Storage, rounds: Seq
     datasets = sorted({*(record.dataset for record in rounds), *recorded_datasets(storage)})
     trained = [{**one.model_dump(), **one.facts} for name in datasets for one in read_trainings(storage, name)]
     create(database, "checkpoints", _CHECKPOINTS, rows=[{name: row.get(name) for name in _CHECKPOINTS.names} for row in trained])
-    evaluations = [one for name in datasets for one in read_evaluations(storage, name)]
-    sliced = [query for one in evaluations for query in _slices(storage, one)]
+    evaluations = {name: read_evaluations(storage, name) for name in datasets}
+    sliced = [query for each in evaluations.values() for one in each for query in _slices(storage, one)]
     create(database, "metric_slices", _METRIC_SLICES, sliced, only=True)
     measured = [
         {**one.model_dump(exclude={"measures", "evaluate"}), "read": read, "measure": measure, **values, "value": values["mean"]}
-        for name in datasets
-        for one, read in _counted(read_evaluations(storage, name), forgotten_models(storage, name), read_readings(storage, name))
+        for name, each in evaluations.items()
+        for one, read in _counted(each, forgotten_models(storage, name), read_readings(storage, name))
         for measure, values in one.measures.items()
     ]
     create(database, "metrics", _METRICS, rows=[{name: row.get(name) for name in _METRICS.names} for row in measured])

@@ -90,8 +90,9 @@ def run_on(devices: int, work: Mapping[str, Any], report: Any) -> Any:
         port = _free_port()
         processes = [stack.enter_context(_started(Device(rank, devices), port, told[rank])) for rank in range(devices)]
         failed = _watched(processes)
+        packed = pickle.dumps(work)
         for process in processes:
-            _hand(process, pickle.dumps(work))
+            _hand(process, packed)
         for line in processes[0].stdout or ():
             said = json.loads(line)
             if "steps" in said:

@@ -13,6 +13,7 @@ from tasks.errors import ModelError
 from tasks.models.eight_bit.encoder import quantise, warn_if_far
 from tasks.models.fingerprint import ModelSpec
 from tasks.models.fused import fuse
+from tasks.models.packed import output_of
 
 _SAMPLED = 32  # inputs of a job that an 8-bit model's replaced layers run too
 
@@ -28,7 +29,7 @@ def replace_layers(model: Any, spec: ModelSpec) -> None:
     samples = ["a short text", "a longer text of a few more words, so that one of both is padded"]
     pairs = [(text, text) for text in samples] if hasattr(model, "num_labels") else samples
     features = model.preprocess(pairs)
-    fuse(model, lambda: _output(model, dict(features)), spec.path)
+    fuse(model, lambda: output_of(model, features), spec.path)
 
 
 def _sampled(model: Any, inputs: Sequence[Any], prompt: str = "") -> NDArray[np.float32]:
@@ -36,12 +37,7 @@ def _sampled(model: Any, inputs: Sequence[Any], prompt: str = "") -> NDArray[np.
     torch.set_num_threads(1)
     batches = [list(inputs[start : start + 4]) for start in range(0, len(inputs), 4)]
     with torch.inference_mode():
-        return np.concatenate([_output(model, model.preprocess(batch, prompt=prompt or None)).float().numpy() for batch in batches])
-
-
-def _output(model: Any, features: dict[str, Any]) -> Any:
-    made = model(features)
-    return made["scores"].reshape(-1, 1) if "scores" in made else made["sentence_embedding"]
+        return np.concatenate([output_of(model, model.preprocess(batch, prompt=prompt or None)).float().numpy() for batch in batches])
 
 
 def check_job(model: Any, inputs: Sequence[Any], output: NDArray[np.float32], spec: ModelSpec) -> None:

@@ -143,20 +143,15 @@ def checked_copy(storage: Storage, name: str, size: int, checksum: str, verify: 
     """
     path = storage.local_copy(name, size, checksum)
     with explained("read", path):
-        return _checked(storage, path, name, (size, checksum), verify)
-
-
-def _checked(storage: Storage, path: Path, name: str, recorded: tuple[int, str], verify: bool) -> Path:
-    size, checksum = recorded
-    if not _is_sound(path, size, checksum, verify) and not storage.is_local:
-        path.unlink(missing_ok=True)  # it may be the copy that is damaged
-        path = storage.local_copy(name, size, checksum)
-    if not _is_sound(path, size, checksum, verify):
-        storage.set_aside(name)
-        raise StorageError(
-            f"{storage.root}/{name} was damaged: it is not what was written", "it is set aside as damaged/…; run again: it is rebuilt"
-        )
-    return path
+        if not _is_sound(path, size, checksum, verify) and not storage.is_local:
+            path.unlink(missing_ok=True)  # it may be the copy that is damaged
+            path = storage.local_copy(name, size, checksum)
+        if not _is_sound(path, size, checksum, verify):
+            storage.set_aside(name)
+            raise StorageError(
+                f"{storage.root}/{name} was damaged: it is not what was written", "it is set aside as damaged/…; run again: it is rebuilt"
+            )
+        return path
 
 
 _SOUND: set[tuple[str, int, int, int, str]] = set()
