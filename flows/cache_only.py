@@ -21,7 +21,7 @@ class CacheOnly:
 
 
 _SELECTING = ("select", "hub-limits", "probe", "gate", "measure", "shards")
-_FEW = {"documents": 20_000, "texts": 20_000, "KB": 50_000}  # units of a stage
+_FEW = {"documents": 20_000, "texts": 20_000, "KB": 10_000}  # units of a stage
 _FEW_OTHERS = 50_000  # candidates, rows, searches
 _FEW_INPUTS = 500  # of a model
 
