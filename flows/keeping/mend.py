@@ -15,16 +15,16 @@ from tasks.store.pointers import REMADE, forget_pointer, rebuild_pointer
 from tasks.store.seal import find_record
 from tasks.store.storage import Storage
 
-_GIVEN = (
-    "judgements/",
-    "labels/",
-    "promotions/",
-    "manifests/reviews/",
-    "manifests/promotions/",
-    "manifests/checkpoints/",
-    "manifests/rounds/",
-)
+_GIVEN = ("judgements/", "labels/", "promotions/")
 _REBUILD = {"rounds": rebuild_rounds, "checkpoints": rebuild_checkpoints, "reviews": rebuild_reviews, "promotions": rebuild_promotions}
+
+
+_LETS_GO = {
+    "rounds": "the same round, mined again, is published anew",
+    "checkpoints": "the same training or evaluation, run again, writes it anew",
+    "reviews": "its labels count no more until they are imported again",
+    "promotions": "its labels count no more until they are promoted again",
+}
 
 
 def mend_of(name: str) -> str:
@@ -38,6 +38,8 @@ def mend_of(name: str) -> str:
         return "nothing can rebuild it: restore it from a copy, or --mend lets it begin anew"
     if name.startswith("answers/"):
         return "the next run that needs it asks the model anew: restore it from a copy to spare that"
+    if kind := _pointed(name):
+        return f"restore it from a copy, or --mend lets go of it: {_LETS_GO[kind]}"
     if name.startswith(_GIVEN):
         return "nothing can rebuild it: restore it from a copy, or give it again"
     if "/parts/" in name:
@@ -54,10 +56,17 @@ def set_right(storage: Storage, faults: Iterable[Fault]) -> None:
     for fault in sorted(faults, key=lambda one: _turn(one.name)):
         if fault.name.startswith("pointers/"):
             _pointer(storage, fault.name.removeprefix("pointers/").removesuffix(".json"))
-        elif fault.name.startswith("manifests/rounds/"):
-            rebuild_rounds(storage, fault.name.split("/")[2])
+        elif kind := _pointed(fault.name):
+            _REBUILD[kind](storage, fault.name.split("/")[2])
         elif "/parts/" in fault.name and fault.named_by:
             _part(storage, fault.name, fault.named_by)
+
+
+def _pointed(name: str) -> str | None:
+    """The kind of a record that a dataset's pointer names by its path: the pointer is made anew from those that are left."""
+    folder, _, rest = name.partition("/")
+    kind = rest.partition("/")[0]
+    return kind if folder == "manifests" and kind in _REBUILD else None
 
 
 def _turn(name: str) -> int:

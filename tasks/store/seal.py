@@ -13,6 +13,7 @@ from tasks.store.storage import Storage
 
 _END, _FIELD, _CLOSE = b"\n}", b',\n "seal": "', b'"\n}'
 _SEALED = re.compile(rb'"[0-9a-f]{32}"\s*\}\s*$')  # it ends as a sealed one does
+_MEND = "`hardmine verify --mend` says what can be rebuilt, and how"
 Record = TypeVar("Record", bound=BaseModel)
 
 
@@ -57,14 +58,19 @@ def read_record(storage: Storage, name: str, kind: type[Record]) -> Record:
     """A record that must be there.
 
     Raises:
-        StorageError: it is missing.
-        Damaged: it is not what was written; it is left where it is.
+        StorageError: it cannot be read.
+        Damaged: it is missing, or not what was written; it is left where it is.
     """
-    data = storage.read_bytes(name)
+    try:
+        data = storage.read_bytes(name)
+    except StorageError as error:
+        if storage.size(name) is None:
+            raise Damaged(f"{storage.root}/{name} is missing", _MEND) from error
+        raise
     try:
         return kind.model_validate_json(unseal(data))
     except (ValueError, ValidationError) as error:
-        raise Damaged(f"{storage.root}/{name} is damaged", "`hardmine verify --mend` says what can be rebuilt, and how") from error
+        raise Damaged(f"{storage.root}/{name} is damaged", _MEND) from error
 
 
 def find_record(storage: Storage, name: str, kind: type[Record]) -> Record | None:

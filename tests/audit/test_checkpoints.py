@@ -6,12 +6,14 @@ import pytest
 from flows.checks import check_test_unread
 from flows.keeping.gc import Limits, collect
 from flows.keeping.retire import retire
+from flows.keeping.verify import verify
 from tasks.audit.best import Best, keep_best, read_best
 from tasks.audit.build import build_audit, latest_audit
 from tasks.audit.checkpoints import (
     EvaluationRecord,
     ReadingRecord,
     TrainingRecord,
+    checkpoint_manifests,
     models_measured,
     publish_evaluation,
     publish_reading,
@@ -27,6 +29,7 @@ from tasks.evaluate.settings import EvaluateSettings
 from tasks.evaluate.stage import SLICES
 from tasks.sql import query_snapshot
 from tasks.store.output import Output
+from tasks.store.seal import Damaged
 from tasks.store.storage import open_storage
 from tests.audit.world import new_world, stage
 
@@ -167,6 +170,27 @@ def test_before_the_first_round_the_snapshot_has_them_with_how_often_a_split_was
     found = sorted((row["model"], row["read"]) for row in rows.to_pylist() if row["split"] == "test")
     assert found == [("m1", 1), ("m1", 2), ("m2", 2), ("m3", 3)]
     assert query_snapshot(latest_audit(storage), "SELECT kind, round FROM checkpoints").to_pylist() == [{"kind": "teacher", "round": 0}]
+
+
+@pytest.mark.parametrize("damage", ["damaged", "missing"])
+def test_a_record_that_is_lost_is_let_go_and_the_same_training_writes_it_anew(storage, damage):
+    for key in "ab":
+        publish_training(storage, training(key))
+    name = checkpoint_manifests(storage, "toy")[0]
+    data = storage.read_bytes(name)
+    storage.remove(name)
+    if damage == "damaged":
+        storage.put_bytes(name, data.replace(b'"steps": 7', b'"steps": 9'))
+    with pytest.raises(Damaged, match=rf"{name} is {damage}") as error:
+        read_trainings(storage, "toy")
+    assert "hardmine verify --mend" in error.value.mend
+    (fault,) = verify(storage, mend=True).faults
+    assert (fault.name, fault.kind) == (name, damage)
+    assert "the same training or evaluation, run again, writes it anew" in fault.mend
+    assert verify(storage).faults == ()
+    assert [one.train.key for one in read_trainings(storage, "toy")] == ["b"]
+    publish_training(storage, training("a"))
+    assert [one.train.key for one in read_trainings(storage, "toy")] == ["b", "a"]
 
 
 @pytest.mark.fault("trainers at once", "threads that publish checkpoints")

@@ -2,11 +2,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from flows.keeping.verify import verify
 from tasks.errors import InputError
 from tasks.review.export import export_review
 from tasks.review.labels import Answer, read_labels
 from tasks.review.records import combined, label_table, publish_review, read_reviews, review_manifests, sure_labels
 from tasks.review.sample import manifest_of
+from tasks.store.seal import Damaged
 from tasks.store.storage import open_storage
 
 
@@ -91,6 +93,21 @@ def test_a_corrected_file_replaces_the_labels_of_its_pairs(storage, sample, orig
         {"query_id": "q1", "doc_id": "d1", "relevant": False},
     ]
     assert sure_labels(storage, "another").num_rows == 0
+
+
+def test_a_review_that_is_lost_is_named_and_can_be_imported_again(storage, manifest):
+    answers = [answer(manifest, 0, "not", "r")]
+    publish_review(storage, manifest, answers)
+    (name,) = review_manifests(storage, "tiny")
+    storage.remove(name)
+    with pytest.raises(Damaged, match="is missing"):
+        sure_labels(storage, "tiny")
+    (fault,) = verify(storage, mend=True).faults
+    assert "its labels count no more until they are imported again" in fault.mend
+    assert sure_labels(storage, "tiny").num_rows == 0
+    publish_review(storage, manifest, answers)
+    assert sure_labels(storage, "tiny").num_rows == 1
+    assert verify(storage).faults == ()
 
 
 @pytest.mark.fault("importers of reviews at once", "eight threads, sixteen answers")

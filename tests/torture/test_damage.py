@@ -62,7 +62,7 @@ def test_each_kind_of_file_is_named_and_rebuilt(tortured, undisturbed, finished,
             wrong.append(f"{name}: {again['error'] or again['found']}")
         wrong += [f"{name}: afterwards {fault}" for fault in named(root)]
         shutil.rmtree(root)
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.fault("a damaged file is used", f"{HOW}, of each data file; all other stages compute anew; no `verify`")
@@ -89,4 +89,4 @@ def test_damage_is_noticed_at_use_and_mended_by_the_next_run(tortured, undisturb
         if again["found"] != undisturbed["found"]:
             wrong.append(f"{name}: {again['error'] or again['found']}")
         shutil.rmtree(root)
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
