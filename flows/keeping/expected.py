@@ -11,7 +11,7 @@ from tasks.audit.records import RoundRecord, stage_refs
 from tasks.store.manifest import part_name, stage_name
 from tasks.store.pointers import KNOWN
 
-_ROUNDS = "pointers/rounds/"
+_ROUNDS, _CHECKPOINTS = "pointers/rounds/", "pointers/checkpoints/"
 
 
 def expected(contents: Mapping[str, Any]) -> dict[str, str]:
@@ -37,7 +37,10 @@ def _named(by: str, content: Any, contents: Mapping[str, Any]) -> Iterator[str]:
             yield entry["manifest"]
             yield from _stages(contents.get(entry["manifest"]))
     elif by.startswith("pointers/"):
-        yield from _records(content)
+        for name in _records(content):
+            yield name
+            if by.startswith(_CHECKPOINTS):
+                yield from _made(contents.get(name))
     elif isinstance(content, dict) and "parts" in content:
         yield from (part_name(part["stage"], part["key"]) for part in content["parts"])
 
@@ -48,6 +51,13 @@ def _stages(record: Any) -> Iterator[str]:
         yield from (stage_name(one.stage, one.key) for one in stage_refs(RoundRecord.model_validate(record)))
     except ValidationError:  # damaged, which is said elsewhere
         return
+
+
+def _made(record: Any) -> Iterator[str]:
+    """Of a checkpoint, the training; of a measure, the evaluation."""
+    for role in ("train", "evaluate"):
+        if isinstance(record, dict) and role in record:
+            yield stage_name(record[role]["stage"], record[role]["key"])
 
 
 def _records(content: Any) -> Iterator[str]:

@@ -9,8 +9,9 @@ from tasks.store.storage import open_storage
 from tests.torture.damage import DAMAGES, copy, kinds, spoil
 
 HOW = "a bit flipped, seven bytes cut off, or deleted"
-#: what a store of vectors or pairs has in it, beside the stage's own record: one that is lost costs model calls of later rounds at most
-UNNAMED = ("manifests/vectors/", "manifests/pairs/", "pointers/embed/")
+#: what a store of vectors or pairs has in it, beside the stage's own record: one that is lost costs model calls of later rounds at most;
+#: and the notes that there is a pointer, which matter where the pointer is lost too
+UNNAMED = ("manifests/vectors/", "manifests/pairs/", "pointers/embed/", "manifests/pointers/")
 KIND = {"flip": "damaged", "cut": "damaged", "delete": "missing"}
 
 
