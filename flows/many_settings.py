@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,10 +49,12 @@ class ManySettings(MineSettings):
     def _first_stands_for_all(cls, values: Any) -> Any:
         """``dataset`` is there for what a run of one dataset asks; each dataset's own settings come from :meth:`of`."""
         listed = values.get("datasets") if isinstance(values, Mapping) else None
-        if listed and "dataset" not in values:
-            first = listed[0]
-            return {**values, "dataset": first.get("dataset") if isinstance(first, Mapping) else getattr(first, "dataset", None)}
-        return values
+        if not listed or not isinstance(listed, Sequence):
+            return values
+        first = listed[0].get("dataset") if isinstance(listed[0], Mapping) else getattr(listed[0], "dataset", None)
+        if values.get("dataset", first) != first:
+            raise ValueError("dataset: it would not be read beside datasets; put it into that list, or leave it out")
+        return {**values, "dataset": first}
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

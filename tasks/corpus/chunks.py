@@ -27,7 +27,7 @@ from tasks.store.keys import input_hash, norm_hash
 from tasks.store.manifest import StageManifest
 from tasks.store.output import Output
 
-STAGE = Stage(name="chunks", version=2, function="tasks.corpus.chunks:run", unit="documents")
+STAGE = Stage(name="chunks", version=3, function="tasks.corpus.chunks:run", unit="documents")
 _EVERY = 1 << 14  # chunks of one document at most, for their places
 
 Ints = NDArray[np.int64]
@@ -118,7 +118,8 @@ def cut(docs: pa.Table, spans: Spans, tokens: int, stride: int | None) -> tuple[
     words = Spans("").of(whole)
     for row, (text, places, pieces) in enumerate(zip(whole, words, spans.of(whole), strict=True)):
         starts = np.array([start for start, _ in places], dtype=np.int64)
-        before = np.searchsorted(np.array([start for start, _ in pieces], dtype=np.int64), starts)  # tokens before each word
+        # tokens before each word: those that end there at the latest, as many tokenizers' begin with the white space before a word
+        before = np.searchsorted(np.array([end for _, end in pieces], dtype=np.int64), starts, side="right")
         for number, (first, last) in enumerate(_windows(np.append(before, len(pieces)), tokens, stride or tokens)):
             texts.append(text[places[first][0] : places[last - 1][1]] if places else text)
             parent.append(row)

@@ -234,11 +234,16 @@ def _trained(rows: _Rows, queries: pa.Table) -> tuple[_Rows, dict[str, int]]:
 
 
 def _pairs(rows: _Rows, query: Names, positive: Names, names: Names, documents: Ints, hashes: Mapping[str, str]) -> tuple[Pairs, Pairs]:
-    """Pairs of names that are positive, and that are suspected; of the latter those whose document is in some row."""
+    """Pairs of names that are positive, and that are suspected; of the latter those whose document is in some row.
+
+    Where one dataset searches another, a document may stand under the prompts of both: it is suspected under each.
+    """
     own = pd.MultiIndex.from_arrays([query, positive]).unique()
     there = documents >= 0
-    by_id = dict(zip(rows.ids[there].tolist(), names[documents[there]].tolist(), strict=True))
-    suspected = {(hashes[asked], by_id[one]) for asked, given in rows.suspects for one in given or () if one in by_id}
+    by_id: dict[str, set[str]] = {}
+    for one, name in zip(rows.ids[there].tolist(), names[documents[there]].tolist(), strict=True):
+        by_id.setdefault(one, set()).add(name)
+    suspected = {(hashes[asked], name) for asked, given in rows.suspects for one in given or () for name in by_id.get(one, ())}
     trained = {
         (name, names[document])
         for name, line in zip(query.tolist(), documents[:, 1:].tolist(), strict=True)

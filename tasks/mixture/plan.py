@@ -37,6 +37,16 @@ def batches_of(total: int, share: NDArray[np.float64]) -> Ints:
     return counts
 
 
+def windows(batches: int, least: int) -> list[int]:
+    """Batches that are arranged together: at least so many at a time, where there are as many. So the last ones have others to part with.
+
+    >>> windows(1025, 1024), windows(2050, 1024), windows(3, 1024), windows(0, 1024)
+    ([1025], [1025, 1025], [3], [])
+    """
+    count = max(1, batches // least) if batches else 0
+    return [batches * (number + 1) // count - batches * number // count for number in range(count)]
+
+
 def order(counts: Ints, names: Sequence[str], seed: int) -> Ints:
     """The dataset of each batch, in order: batch j of n of a dataset lies at (j + u) / n of the way, u by hash.
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tasks.errors import UsageError
 from tasks.mixture.arrange import arranged
-from tasks.mixture.plan import batches_of, order, shares
+from tasks.mixture.plan import batches_of, order, shares, windows
 from tasks.mixture.settings import MixtureSettings
 from tasks.mixture.stream import Stream, labelled
 from tasks.mixture.texts import Corpus
@@ -26,7 +26,7 @@ from tasks.runner.stage import Job, Stage, Work
 from tasks.store.manifest import Part
 from tasks.store.output import Output
 
-STAGE = Stage(name="mixture", version=3, function="tasks.mixture.stage:run", unit="rows", folder="data/mixture/{folder}")
+STAGE = Stage(name="mixture", version=4, function="tasks.mixture.stage:run", unit="rows", folder="data/mixture/{folder}")
 _AT_ONCE = 1 << 15  # rows of a dataset that are arranged together, at least
 
 
@@ -168,12 +168,10 @@ class _Source:
         return next(self._batches)
 
     def _arranged(self) -> Iterator[tuple[pa.Table, pa.Table]]:
-        number, left = self.place
+        number, batches = self.place
         size = self.settings.batch_size
         most = len(self.stream.counted.places) if self.stream.counted else 1
-        window = 0
-        while left:
-            together = min(left, max(-(-_AT_ONCE // size), most))
+        for window, together in enumerate(windows(batches, max(-(-_AT_ONCE // size), most))):
             data, side, passes = self.stream.take(together * size)
             entries = self.corpus.entries(side)
             rows, clashing = arranged(entries, passes - passes[0], size, (self.settings.seed, number, window))
@@ -181,7 +179,6 @@ class _Source:
             data, side = data.take(pa.array(rows)), side.take(pa.array(rows))
             for start in range(0, len(rows), size):
                 yield data.slice(start, size), side.slice(start, size)
-            left, window = left - together, window + 1
 
 
 def _corpus(work: Work, number: int) -> Corpus:

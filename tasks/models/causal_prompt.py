@@ -69,7 +69,7 @@ def check(given: Mapping[str, str], folder: Path, max_length: int, name: str) ->
     for answer in ("yes", "no"):
         found = tokenizer.encode(given[answer], add_special_tokens=False)
         check_answer(answer, given[answer], len(found.ids), unknown is not None and found.tokens == [unknown], name)
-    bare = given["template"].replace("{query}", "").replace("{document}", "")
+    bare = given.get(CHAT, "") + given["template"].replace("{query}", "").replace("{document}", "")
     check_room(len(tokenizer.encode(bare, add_special_tokens=False).ids), max_length, name)
 
 
@@ -95,7 +95,7 @@ def check_room(tokens: int, limit: int, name: str) -> None:
     if limit - tokens < 2:
         raise ModelError(
             f"teacher {name}: its prompt has {tokens} tokens without query and document, and max_length is {limit}",
-            "set teacher.max_length higher, or teacher.causal.template shorter",
+            "set teacher.max_length higher, or teacher.causal.template and system shorter",
         )
 
 

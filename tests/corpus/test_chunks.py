@@ -3,6 +3,8 @@
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
 
 from tasks.corpus.chunk_labels import GONE, NO_ANSWER
 from tasks.corpus.chunk_settings import ChunkSettings
@@ -155,6 +157,18 @@ def test_chunks_by_a_models_own_tokens():
     assert all(len(found) <= 16 for found in spans.of(texts))
     assert text.startswith(texts[0])
     assert text.rstrip().endswith(texts[-2])
+
+
+@pytest.mark.parametrize("before_words", [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(), pre_tokenizers.ByteLevel()])
+def test_chunks_are_as_long_by_tokenizers_whose_tokens_begin_with_a_blank(tmp_path, before_words):
+    """As those of XLM-R, GPT-2, Llama and Qwen do."""
+    words = [f"{mark}{word}" for mark in ("", "▁", "Ġ") for word in ("one", "two", "three", "four", "five")]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate([*words, "?"])}, unk_token="?"))
+    tokenizer.pre_tokenizer = before_words
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    spans = Spans(str(tmp_path))
+    assert cut(pa.table({"text": ["one two three four five"]}), spans, 2, 2)[0] == ["one two", "three four", "five"]
+    assert cut(pa.table({"text": ["one two three four"]}), spans, 3, 2)[0] == ["one two three", "three four"]
 
 
 def test_settings_of_chunks():

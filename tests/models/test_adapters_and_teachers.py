@@ -264,6 +264,12 @@ def chatting(language_model, tmp_path):
     return folder
 
 
+def test_a_long_system_message_is_refused_before_a_model_is_loaded(chatting):
+    given = {"path": str(chatting), "causal": {"system": "be strict " * 40}, **PLAIN, "max_length": 64}
+    with pytest.raises(ModelError, match=r"its prompt has \d+ tokens without query and document, and max_length is 64"):
+        teacher_spec(TeacherSettings(**given))
+
+
 def test_a_chat_template_is_used_where_there_is_one(language_model, chatting):
     from transformers import AutoTokenizer
 
