@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from flows.again import select_again
+from flows.judged_recipe import without_judgements
 from flows.judging import JudgedRecipe, judge_recipe
 from flows.selection import Selected, Table
 from flows.stored import recipe_of, stored_settings, stored_table
@@ -61,7 +62,7 @@ def judge_round(
     Args:
         context: storage, executor, progress.
         record: the round.
-        wanted: the recipe; none: that of the last selection.
+        wanted: the recipe; none: that of the last selection, without what judges said of it before.
         settings: of the judging.
         only: ids of the queries whose negatives are judged; none: of all.
         export: a file that open questions are written to instead of being asked.
@@ -73,7 +74,7 @@ def judge_round(
         GateError: the selection fails the release gate.
     """
     table = stored_table(context.storage, record)
-    recipe = recipe_of(record, wanted)
+    recipe = without_judgements(recipe_of(record, wanted))
     found = judge_recipe(context, table, recipe, settings, stored_settings(record).seed, record.number, only, export=export)
     published, selected = select_again(context, record, found.recipe.model_dump(mode="json"), recipe.num_negatives, (), True)
     kept, promoted = keep_judging(context.storage, table, published, selected, found)

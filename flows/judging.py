@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from flows.agreeing import judge_agreement
 from flows.asking import About, ask_for
+from flows.judged_recipe import with_judgements
 from flows.selection import Decided, Table, decide
 from tasks.audit.judged import JudgeAgreement, JudgedRecord
 from tasks.errors import UsageError
@@ -26,8 +27,7 @@ from tasks.remote.settings import ChatSettings
 from tasks.review.records import sure_labels
 from tasks.runner.runner import Context
 from tasks.schema import JUDGEMENTS, PROMOTED
-from tasks.select.recipe import PseudoPositives, Recipe
-from tasks.select.rules.judged import JudgedRelevant
+from tasks.select.recipe import Recipe
 from tasks.sql import run
 from tasks.store.tables import keep_table, read_table, take_texts
 from tasks.templates import document_inputs
@@ -75,11 +75,18 @@ class JudgedRecipe:
         """Pairs at or over the threshold."""
         return int(np.sum(_values(self.table, "relevance") >= np.float32(self.settings.threshold)))
 
+    def relabelled(self) -> int:
+        """Pairs that become positives, of a query no more than it may get."""
+        if self.settings.action != "relabel":
+            return 0
+        above = _values(self.table, "relevance") > np.float32(self.settings.relabel_from)
+        counts = self.table["query_id"].filter(pa.array(above)).value_counts()
+        return sum(min(one["counts"], self.settings.relabel_per_query) for one in counts.to_pylist())
+
     def record(self, dataset: str, number: int, selection_id: str) -> JudgedRecord:
         """For the audit."""
         path, size, checksum = self.stored
         cheap = _values(self.table, "cheap")
-        relabelled = self.settings.action == "relabel"
         return JudgedRecord(
             dataset=dataset,
             round=number,
@@ -91,7 +98,7 @@ class JudgedRecipe:
             pairs=self.table.num_rows,
             flagged=int(np.sum(cheap >= np.float32(self.settings.flag))),
             relevant=self.relevant(),
-            relabelled=int(np.sum(_values(self.table, "relevance") > np.float32(self.settings.relabel_from))) if relabelled else 0,
+            relabelled=self.relabelled(),
             unjudged=self.unjudged,
             agreement=self.agreement,
             stopped=self.stopped,
@@ -170,25 +177,11 @@ def check_judge(settings: JudgeSettings, recipe: Recipe | None = None, keys: boo
     settings.budget.check(*settings.judges)
     for judge in settings.judges if keys else ():
         judge.key()
+    if recipe is not None and any(rule.kind == "judged_relevant" for rule in recipe.rules):
+        raise UsageError(f"recipe {recipe.name!r} has judgements in it already", "name the recipe that it was made from: --recipe")
     if recipe is not None and settings.action == "relabel" and (recipe.pseudo_positives is not None or recipe.per_positive):
         why = "has pseudo-positives of its own" if recipe.pseudo_positives is not None else "decides for each positive apart"
         raise UsageError(f"recipe {recipe.name!r} {why}, and does not go with judge.action: relabel", "take drop_negative or drop_pair")
-
-
-def with_judgements(recipe: Recipe, settings: JudgeSettings, stored: tuple[str, int, str], unjudged: str) -> Recipe:
-    """The recipe ``<name>-judged``: with the rule judged_relevant over a stored table, and pseudo-positives where pairs are relabelled."""
-    rule = JudgedRelevant.model_validate(
-        {"threshold": settings.threshold, "drop_pair": settings.action == "drop_pair", "on_null": unjudged}
-    )
-    named: dict[str, Any] = recipe.model_dump(mode="json")
-    rules = [rule.model_dump(mode="json"), *named["rules"]]  # the first rule that applies is the reason
-    needs = named["needs"]
-    features = {**needs["features"], "judged": dict(zip(("path", "bytes", "checksum"), stored, strict=True))}
-    named |= {"name": f"{recipe.name}-judged", "rules": rules, "needs": {**needs, "features": features}}
-    if settings.action == "relabel":
-        relabel = PseudoPositives(score="judge_relevance", above=settings.relabel_from, take=settings.relabel_per_query)
-        named["pseudo_positives"] = relabel.model_dump(mode="json")
-    return Recipe.model_validate(named)
 
 
 class _Judging:

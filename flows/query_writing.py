@@ -15,6 +15,7 @@ import numpy as np
 from flows.asking import About, ask_for
 from flows.checks import check_new_folder
 from flows.settings import MineSettings
+from tasks.audit.build import build_audit
 from tasks.corpus.task import ingest_documents
 from tasks.embed.task import embed_documents
 from tasks.folds import group_draws
@@ -40,6 +41,7 @@ from tasks.write.queries import (
 )
 
 SPLIT = "synthetic"  #: name of the file of judgements
+_OWN = {"corpus.jsonl.gz", "queries.jsonl", "qrels", "aside.jsonl", "written.json"}  # a folder with other files in it is left alone
 RECORD = "written.json"  #: what was done, and whether documents are left to ask about
 
 
@@ -85,6 +87,7 @@ def write_queries(
     asking = About(mined.dataset.name, 0, "write queries", "documents", prompt.label)
     questions = query_questions(prompt, settings, sources)
     asked = ask_for(context, asking, settings.model, questions, Queries, Budget(settings.budget), export)
+    build_audit(context.storage)
     written = written_queries(sources, asked.forms, frozenset())
     _filter(context, mined, settings, documents, sources, written)
     found = WrittenQueries(target, len(sources), len(sources) - asked.open, counted(written), asked.stopped)
@@ -117,7 +120,7 @@ def _check_folder(target: Path, about: str) -> None:
     """
     try:
         record = json.loads((target / RECORD).read_text(encoding="utf-8"))
-        unfinished = record["about"] == about and record["open"] > 0
+        unfinished = record["about"] == about and record["open"] > 0 and {path.name for path in target.iterdir()} <= _OWN
     except (OSError, ValueError, TypeError, KeyError):
         unfinished = False
     if not unfinished:

@@ -21,6 +21,7 @@ from flows.settings import MineSettings
 from flows.stored import recipe_of, stored_settings, stored_stage, stored_table
 from flows.written_recipe import with_written
 from tasks.audit.build import build_audit
+from tasks.audit.judged import keep_judged
 from tasks.audit.records import RoundRecord, StageRef, publish_round
 from tasks.embed.task import embed_documents
 from tasks.errors import UsageError
@@ -29,6 +30,7 @@ from tasks.remote.ask import Asked
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
 from tasks.schema import PROMOTED, SYNTHETIC
+from tasks.select.recipe import Recipe
 from tasks.sql import run
 from tasks.store.manifest import StageManifest
 from tasks.store.tables import keep_table, read_parts, read_table, take_texts
@@ -99,11 +101,12 @@ def write_negatives(
     costs = CostRecorder(context.progress)
     context = Context(context.storage, context.executor, costs)
     table, mined, recipe = stored_table(context.storage, record), stored_settings(record), recipe_of(record, wanted)
-    _check(record, mined, table, settings, export is None)
+    _check(record, mined, table, recipe, settings, export is None)
     asked, drafts, needs = _asked(context, record, table, decide(context, table, recipe, mined.seed), settings, export)
     stored = keep_table(context.storage, f"written/{record.dataset}", drafts)
     documents = written_documents(context, stored)
     if not (documents.parts[0].file("docs.parquet").rows or 0):
+        build_audit(context.storage)  # what was asked and paid is told all the same
         raise UsageError(
             f"no written document is of use: {_told(drafts) or 'no draft'}, {asked.count('refused'):,} refusals"
             + (f"; {asked.stopped}" if asked.stopped else ""),
@@ -130,6 +133,8 @@ def write_negatives(
         "created": datetime.now(UTC).isoformat("T", "seconds"),
     }
     published = _publish(context, record, extended, scored, selected, (documents, vectors), facts, costs.references)
+    if judged is not None:
+        keep_judged(context.storage, judged.record(published.dataset, published.number, selected.record.selection_id))
     build_audit(context.storage)
     notes = [f"{facts['drawn']:,} written negatives in training rows; drafts: {_told(drafts)}"]
     notes += (
@@ -140,13 +145,13 @@ def write_negatives(
     return Written(f"{published.dataset}/{published.number}", selected, facts, tuple(notes))
 
 
-def _check(record: RoundRecord, mined: MineSettings, table: Table, settings: WriteSettings, keys: bool) -> None:
+def _check(record: RoundRecord, mined: MineSettings, table: Table, recipe: Recipe, settings: WriteSettings, keys: bool) -> None:
     write_prompt(settings)
     settings.budget.check(settings.model)
     if keys:
         settings.model.key()
     if settings.judge is not None:
-        check_judge(settings.judge, keys=keys)
+        check_judge(settings.judge, recipe, keys)
         if settings.judge.action != "drop_negative":
             raise UsageError("judge.action of written negatives is drop_negative: they are no positives", "leave judge.action out")
     name = f"round {record.dataset}/{record.number}"

@@ -36,9 +36,10 @@ def with_written(recipe: Recipe, settings: WriteSettings, has_teacher: bool) -> 
     for stage in recipe.stages:
         order = {"kind": "top", "by": "dense_score"}
         draws.append({"name": "written", "stage": stage, "take": settings.per_query, "order": order, "pool": written, "waive": waived})
+    unjudged = [null_reason("judge_relevance")] if settings.judge else []  # mined documents are not judged here
     for draw in named["draws"]:
         own = f"({draw['pool']}) AND " if draw["pool"] else ""
-        draws.append({**draw, "pool": f"{own}{SOURCE}_rank IS NULL"})
+        draws.append({**draw, "pool": f"{own}{SOURCE}_rank IS NULL", "waive": [*draw["waive"], *unjudged]})
     named |= {"name": f"{recipe.name}-written", "rules": [*rules, *named["rules"]], "draws": draws}
     return Recipe.model_validate({**named, "num_negatives": recipe.num_negatives + settings.per_query})
 

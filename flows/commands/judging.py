@@ -37,12 +37,15 @@ def answers(
     """Import the answers to exported prompts. The command that exported them goes on with these when it runs again."""
     from flows.forms import FORMS
     from tasks.audit.asks import keep_import
+    from tasks.audit.build import build_audit
     from tasks.remote.batch import import_answers
 
     with progress_listeners() as progress, open_context(root, progress) as context:
         found = import_answers(context.storage, files, FORMS)
         for record, kept in found.kept:
             keep_import(context.storage, record, kept)
+        if found.kept:
+            build_audit(context.storage)
     if as_json:
         told = {name: value for name, value in vars(found).items() if name != "kept"}
         print_json({**told, "aside": list(found.aside)})

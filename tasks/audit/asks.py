@@ -124,7 +124,7 @@ def keep_import(storage: Storage, record: BatchRecord, answers: Sequence[Answer]
         refused=statuses.count("refused"),
         failed=0,
         left=len(record.keys) - len(answers),
-        calls=len(answers),
+        calls=sum(answer.calls for answer in answers),
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),
         money=sum(answer.money for answer in answers),

@@ -155,7 +155,9 @@ def import_answers(storage: Storage, paths: Sequence[Path], forms: Mapping[str, 
         for number, line in _lines(path):
             found = _answer(line, by_key, forms)
             if isinstance(found, Answer):
-                made.setdefault(found.key, found)
+                earlier = made.get(found.key)
+                if _says_more(found, earlier):  # a request that was sent again: what its first answer cost is counted too
+                    made[found.key] = _with_earlier(found, earlier)
             elif isinstance(found, _Failed):
                 left.append(found.reason)
             else:

@@ -157,17 +157,24 @@ class Client:
         if status in _PASSING or status >= 500:
             return Transient(f"HTTP {status}", _retry_after(headers))
         if status in (400, 413, 422):
-            refusal = refusal_of(status, body)
-            reason = self._without_key(refusal.reason)
+            refusal = refusal_of(status, self._keyless(body))
             if refusal.mend:
-                return ModelError(f"{self.settings.url} answers {reason}", refusal.mend)
-            return Rejected(reason, refusal.about_content)
+                return ModelError(f"{self.settings.url} answers {refusal.reason}", refusal.mend)
+            return Rejected(refusal.reason, refusal.about_content)
         name = self.settings.key_variable
         mend = {
             401: f"check the key in {name}" if name else "name the environment variable that holds its key: key_from",
             403: f"check what the key in {name} may do" if name else "name the environment variable that holds its key: key_from",
         }
         return ModelError(f"{self.settings.url} answers HTTP {status}", mend.get(status, "check url and model"))
+
+    def _keyless(self, given: Any) -> Any:
+        """An error's body without the key, before any text of it is cut short: half a key is one too many."""
+        if isinstance(given, dict):
+            return {self._keyless(name): self._keyless(value) for name, value in given.items()}
+        if isinstance(given, list):
+            return [self._keyless(one) for one in given]
+        return self._without_key(given) if isinstance(given, str) else given
 
     def _without_key(self, text: str) -> str:
         """What a server wrote, without the key, if it is in there."""

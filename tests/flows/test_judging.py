@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 from flows.cache_only import Quiet
 from flows.cli import app
 from flows.judge_round import judge_round, keep_judging
+from flows.judged_recipe import with_judgements, without_judgements
 from flows.judgement import print_judged
-from flows.judging import _PAIRS, judge_recipe
+from flows.judging import _PAIRS, check_judge, judge_recipe
 from flows.labels import further_labels
 from flows.mine import mine_round
 from flows.query import answer
@@ -29,7 +30,7 @@ from tasks.remote.settings import BudgetSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.schema import PROMOTED
-from tasks.select.recipe import Facts
+from tasks.select.recipe import Facts, Recipe
 from tasks.select.registry import compose_recipe
 from tasks.sql import run
 from tasks.store.storage import open_storage
@@ -210,6 +211,36 @@ def test_the_cheap_judges_word_on_flagged_pairs_is_no_verdict_where_the_budget_e
     assert models[1].calls == on.judged.flagged
 
 
+def test_the_same_command_without_a_recipe_judges_the_same_one_again(context, models):
+    """The published recipe has judgements in it by then, and pseudo-positives of them."""
+    few = frozenset({"q30", "q31"})
+    chosen = settings(models, "a", action="relabel", unjudged="reject")
+    first = judge_round(context, find_round(context.storage, "toy"), "top", chosen, few)
+    calls = models[0].calls + models[1].calls
+    again = judge_round(context, find_round(context.storage, "toy"), None, chosen, few)
+    assert [one.judged.recipe for one in (first, again)] == ["top-judged", "top-judged"]
+    assert again.judged.model_dump(exclude={"created"}) == first.judged.model_dump(exclude={"created"})
+    assert models[0].calls + models[1].calls == calls > 0
+    with pytest.raises(UsageError, match="'top-judged' has judgements in it already"):
+        check_judge(chosen, Recipe.model_validate(again.selected.record.recipe_settings))
+
+
+@pytest.mark.parametrize("action", ["drop_negative", "drop_pair", "relabel"])
+def test_judgements_can_be_taken_out_of_a_recipe_again(action):
+    chosen = JudgeSettings.model_validate({"cheap": {"model": "m"}, "action": action})
+    for recipe in (TOP, compose_recipe("hardmine", Facts(5, 1))):
+        judged = with_judgements(recipe, chosen, ("path", 1, "checksum"), "reject")
+        assert judged != recipe
+        assert without_judgements(judged) == recipe == without_judgements(recipe)
+
+
+def test_relabelled_pairs_are_counted_to_what_a_query_may_get(context, table, models):
+    chosen = settings(models, "a", action="relabel", relabel_per_query=1)
+    found = judge_recipe(context, table, TOP, chosen, 0, only=frozenset({"q40", "q41"}))
+    anchors = rows_of(context, decide(context, table, found.recipe, 0).decisions)[1]
+    assert (found.relevant(), found.record("toy", 1, "s").relabelled, len(anchors)) == (4, 2, 48 + 2)
+
+
 def test_a_relevance_that_is_the_threshold_itself_is_counted_and_promoted_alike(context, models):
     record = find_round(context.storage, "toy")
     few = frozenset({"q20", "q21"})
@@ -323,6 +354,10 @@ def test_prompts_and_answers_by_file_on_the_command_line(context, tmp_path):
         asked.append(answer_batch())
         taken = CliRunner().invoke(app, ["answers", str(output), "--json", *root])
         assert json.loads(taken.output.splitlines()[-1])["by_status"].keys() == {"ok"}
+        query = "SELECT 'imports', count(*) FROM asks WHERE model LIKE '%-offline' AND purpose LIKE '%(batch)'"
+        told = io.StringIO()
+        answer(Console(file=told, width=200), latest_audit(context.storage), query, "table", None, [], 30.0)
+        assert re.search(rf"imports\D+{len(asked)}\b", told.getvalue())
     assert asked[:2] == [{"cheap-offline"}, {"strong-offline"}]
     found = json.loads(done.output.splitlines()[-1])
     assert found["judged"]["pairs"] == 8 + found["judged"]["relevant"]

@@ -1,14 +1,18 @@
 """Synthetic queries for a corpus that has none."""
 
 import gzip
+import io
 import json
 import re
 
 import pytest
+from rich.console import Console
 
 from flows.cache_only import Quiet
+from flows.query import answer
 from flows.query_writing import write_queries
 from flows.settings import MineSettings
+from tasks.audit.build import latest_audit
 from tasks.corpus.dataset import ingest_dataset
 from tasks.errors import UsageError
 from tasks.runner.inline import InlineExecutor
@@ -47,6 +51,13 @@ def test_a_budget_ends_writing_and_the_same_command_goes_on(tmp_path):
         assert len((out / "queries.jsonl").read_text().splitlines()) == first.queries["kept"] == 4
         with pytest.raises(UsageError, match="not empty"):  # other settings: another folder
             write_queries(context, mined, chosen.model_copy(update={"per_document": 5}), out)
+        (out / "own.txt").write_text("of the user's")
+        with pytest.raises(UsageError, match="not empty"):
+            write_queries(context, mined, chosen, out)
+        (out / "own.txt").unlink()
+        told = io.StringIO()
+        answer(Console(file=told), latest_audit(context.storage), "SELECT purpose, calls FROM asks", "table", None, [], 30.0)
+        assert re.search(r"write queries\D+4", told.getvalue())
         second = write_queries(context, mined, chosen, out)
         assert (second.answered, second.stopped, second.queries["kept"], endpoint.calls) == (6, "", 6, 6)
         assert len((out / "queries.jsonl").read_text().splitlines()) == 6

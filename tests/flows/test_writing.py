@@ -128,6 +128,18 @@ def test_the_teacher_and_a_judge_refuse_what_is_relevant(context):
         assert judging.calls == 32  # of written negatives alone
         reasons = found.selected.result.reasons
         assert (reasons["judged_relevant"], reasons["written_trivial"]) == (4, 8)
+        out = io.StringIO()
+        query = (
+            f"SELECT count(*) AS n, count_if(relevance >= 0.5) FROM judgements WHERE selection_id = '{found.selected.record.selection_id}'"
+        )
+        answer(Console(file=out, width=200), latest_audit(context.storage), query, "table", None, [], 30.0)
+        assert re.search(r"32\D+4", out.getvalue())
+        known = {"strong": strong, "unjudged": "reject"}
+        only = write_negatives(context, find_round(context.storage, "toy/1"), "top", settings(endpoint, judge=known))
+        rows = read_parts(context.storage, stored_stage(context.storage, only.selected.record.select).parts, "rows.parquet").to_pylist()
+        mined = [row for row in rows if row["slot"] > 0 and not row["doc_id"].startswith("synthetic:")]
+        assert (only.facts["drawn"], len(mined)) == (28, 48 * 4 - 28)  # mined ones were not to be judged
+        assert (endpoint.calls, judging.calls) == (48, 32)
         strict = write_negatives(context, find_round(context.storage, "toy/1"), "top", settings(endpoint, teacher_margin=100.0))
         assert strict.facts["drawn"] == 0
         assert strict.selected.result.reasons["written_relevant"] >= 32

@@ -60,3 +60,23 @@ def test_prompts_go_out_and_answers_come_in_by_file(storage, tmp_path):
         assert (done.open, endpoint.calls) == (0, 6)
         assert sorted(len(body["messages"]) for body in endpoint.bodies("completions")) == [1, 1, 1, 1, 3, 3]
     assert ask(storage, chosen, questions(8), Verdict, export=Export(prompts, "toy", 1, "judge")).open == 0  # nothing is left to export
+
+
+def test_of_several_answers_to_a_prompt_the_one_of_use_is_kept(storage, tmp_path):
+    """A request that was sent again: both files in one import, or one line after the other; what both cost is counted."""
+    chosen, prompts = settings(Nowhere, price_in=1.0, price_out=1.0), tmp_path / "p.jsonl"
+    with pytest.raises(Exported):
+        ask(storage, chosen, questions(2), Verdict, export=Export(prompts, "toy", 1, "judge"))
+    ids = [json.loads(line)["custom_id"] for line in prompts.read_text().splitlines()]
+    first, second = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    for path, contents in ((first, ["nonsense", GOOD]), (second, [GOOD, "nonsense"])):
+        rows = [{"custom_id": key, "response": {"status_code": 200, "body": completion(content)}}
+                for key, content in zip(ids, contents, strict=True)]  # fmt: skip
+        path.write_text("\n".join(map(json.dumps, rows)))
+    taken = import_answers(storage, [first, second], {"Verdict": Verdict})
+    assert (taken.answers, dict(taken.by_status)) == (2, {"ok": 2})
+    found = known(storage, chosen, questions(2), Verdict)
+    assert [(one.status, one.calls, one.money) for one in found.answers] == [("ok", 2, 26e-6), ("ok", 1, 13e-6)]
+    for record, kept in taken.kept:
+        keep_import(storage, record, kept)
+    assert (read_asks(storage)[0].calls, read_asks(storage)[0].malformed) == (3, 0)

@@ -14,6 +14,11 @@ from tests.remote.test_ask import Verdict, questions, settings, storage, well
 
 assert storage  # a fixture
 
+
+class Nowhere:
+    url = "http://127.0.0.1:9"
+
+
 ELSEWHERE = [
     "http://api.openai.com/v1", "https://api.openai.com.example.org/v1", "https://example.org/api.openai.com",
     "https://api.openai.com:8443/v1", "https://notapi.openai.com/v1", "http://localhost:8000/v1", "https://proxy.example.org/v1",
@@ -84,6 +89,16 @@ def test_a_server_that_repeats_the_key_puts_it_nowhere(storage, monkeypatch, cap
     assert not any("sk-very-secret" in text for text in shown)
     for file in Path(storage.root).rglob("*"):
         assert not file.is_file() or b"sk-very-secret" not in file.read_bytes()
+
+
+def test_no_part_of_a_key_is_left_where_a_reason_is_cut_short(storage, monkeypatch):
+    key = "sk-0123456789abcdefghij"
+    monkeypatch.setenv("TEST_KEY", key)
+    for place in range(110, 170):  # reasons are cut at 160 characters
+        told = {"error": {"message": "x" * place + key, "code": "invalid_prompt"}}
+        reason = str(Client(settings(Nowhere, key_from="TEST_KEY"))._of_status(400, {}, "", told))
+        assert "invalid_prompt" in reason
+        assert "sk-" not in reason
 
 
 def test_a_redirect_takes_the_key_to_no_other_address(storage, monkeypatch):
