@@ -6,6 +6,7 @@ from typing import Any
 
 from tasks.judge.settings import JudgeSettings
 from tasks.select.recipe import PseudoPositives, Recipe
+from tasks.select.rules.base import null_reason
 from tasks.select.rules.judged import JudgedRelevant
 
 _SUFFIX = "-judged"
@@ -35,7 +36,9 @@ def without_judgements(recipe: Recipe) -> Recipe:
         return recipe
     features = {name: given for name, given in needs["features"].items() if name != "judged"}
     rules = [rule for rule in named["rules"] if rule["kind"] != "judged_relevant"]
-    named |= {"name": recipe.name.removesuffix(_SUFFIX), "rules": rules, "needs": {**needs, "features": features}}
+    unjudged = null_reason("judge_relevance")
+    draws = [{**draw, "waive": [reason for reason in draw["waive"] if reason != unjudged]} for draw in named["draws"]]
+    named |= {"name": recipe.name.removesuffix(_SUFFIX), "rules": rules, "draws": draws, "needs": {**needs, "features": features}}
     if recipe.pseudo_positives is not None and recipe.pseudo_positives.score == "judge_relevance":
         named["pseudo_positives"] = None
     return Recipe.model_validate(named)

@@ -31,12 +31,12 @@ def with_written(recipe: Recipe, settings: WriteSettings, has_teacher: bool) -> 
         {"kind": "where", "predicate": f"NOT ({written}) OR coalesce({check}, true)", "on_null": "keep", "reason": reason}
         for reason, check in checks
     ]
-    waived = sorted({reason for rule in recipe.rules if rule.kind not in _STILL for reason in (rule.name, *_null_reasons(rule))})
+    waived = sorted({reason for rule in recipe.rules for reason in _waived(rule, settings.judge is not None)})
+    unjudged = [null_reason("judge_relevance")] if settings.judge else []  # mined documents are not judged here
     draws = []
     for stage in recipe.stages:
         order = {"kind": "top", "by": "dense_score"}
         draws.append({"name": "written", "stage": stage, "take": settings.per_query, "order": order, "pool": written, "waive": waived})
-    unjudged = [null_reason("judge_relevance")] if settings.judge else []  # mined documents are not judged here
     for draw in named["draws"]:
         own = f"({draw['pool']}) AND " if draw["pool"] else ""
         draws.append({**draw, "pool": f"{own}{SOURCE}_rank IS NULL", "waive": [*draw["waive"], *unjudged]})
@@ -44,5 +44,9 @@ def with_written(recipe: Recipe, settings: WriteSettings, has_teacher: bool) -> 
     return Recipe.model_validate({**named, "num_negatives": recipe.num_negatives + settings.per_query})
 
 
-def _null_reasons(rule: Any) -> list[str]:
-    return [null_reason(column) for column in rule.columns()]
+def _waived(rule: Any, judged: bool) -> list[str]:
+    """Reasons of a rule that do not count for written documents. ``judged``: a judge sees them; if none does, that is no reason."""
+    nulls = [null_reason(column) for column in rule.columns()]
+    if rule.kind not in _STILL:
+        return [rule.name, *nulls]
+    return nulls if rule.kind == "judged_relevant" and not judged else []

@@ -214,7 +214,7 @@ def test_the_cheap_judges_word_on_flagged_pairs_is_no_verdict_where_the_budget_e
 def test_the_same_command_without_a_recipe_judges_the_same_one_again(context, models):
     """The published recipe has judgements in it by then, and pseudo-positives of them."""
     few = frozenset({"q30", "q31"})
-    chosen = settings(models, "a", action="relabel", unjudged="reject")
+    chosen = settings(models, "again", action="relabel", unjudged="reject")
     first = judge_round(context, find_round(context.storage, "toy"), "top", chosen, few)
     calls = models[0].calls + models[1].calls
     again = judge_round(context, find_round(context.storage, "toy"), None, chosen, few)

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from flows.cache_only import Quiet
+from flows.judged_recipe import with_judgements
 from flows.mine import mine_round
 from flows.query import answer
 from flows.settings import MineSettings
@@ -17,10 +18,12 @@ from flows.written_recipe import with_written
 from tasks.audit.build import latest_audit
 from tasks.audit.explain import show_query
 from tasks.errors import UsageError
+from tasks.judge.settings import JudgeSettings
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.select.recipe import Facts
 from tasks.select.registry import compose_recipe
+from tasks.select.rules.base import null_reason
 from tasks.store.storage import open_storage
 from tasks.store.tables import read_parts
 from tasks.write.settings import WriteSettings
@@ -190,3 +193,15 @@ def test_rules_that_a_written_document_is_meant_to_defy_are_waived_for_it_alone(
     assert "likely_relevant" in first.waive
     assert "duplicate" not in first.waive
     assert all(draw.pool.endswith("synthetic_rank IS NULL") for draw in others)
+
+
+def test_who_is_not_judged_is_not_rejected_for_it():
+    """Mined documents where written ones are judged; written ones where mined ones were, by a recipe that draws judged ones alone."""
+    strong = {"strong": {"model": "m"}}
+    plain = compose_recipe("top", Facts(5, 1))
+    unjudged = null_reason("judge_relevance")
+    written, *mined = with_written(plain, WriteSettings.model_validate({"model": {"model": "m"}, "judge": strong}), False).draws
+    assert (unjudged in written.waive, [unjudged in draw.waive for draw in mined]) == (False, [True])
+    judged = with_judgements(plain, JudgeSettings.model_validate(strong), ("path", 1, "checksum"), "reject")
+    written, *mined = with_written(judged, WriteSettings.model_validate({"model": {"model": "m"}}), False).draws
+    assert (unjudged in written.waive, [unjudged in draw.waive for draw in mined]) == (True, [False])

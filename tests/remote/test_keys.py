@@ -75,6 +75,8 @@ def test_a_server_that_repeats_the_key_puts_it_nowhere(storage, monkeypatch, cap
         for stream in (False, True):
             told = ask(storage, settings(endpoint, key_from="TEST_KEY", stream=stream), questions(1, 20 + stream), Verdict)
             assert (told.answers[0].status, told.answers[0].reason) == ("refused", "not you, …")
+            assert told.answers[0].content in ("you are Bearer …", "")
+            assert "sk-very-secret" not in repr(told.answers)  # the files below are compressed
         denied = '{"error": {"message": "Unsupported parameter: \'seed\' with sk-very-secret", "param": "seed"}}'
         endpoint.chat = lambda messages, times: Behaviour(status=400, raw=denied)
         with pytest.raises(ModelError) as caught:
