@@ -92,14 +92,14 @@ class RoundStream(IterableRows):
         self._settle(agreed(lambda: pointed(open_storage(self._root), self._dataset, self._format, self._stage).as_state()), epoch, None)
 
     def state_dict(self, batches: int | None = None, batch_size: int = 1, drop_last: bool = False) -> State:
-        """Where the stream is: the round, the epoch, and how many rows this reader has given.
+        """Where the stream is: the round, the epoch, how the rows are shared out, and how many of them this reader has given.
 
         Args:
             batches: that a loader with workers has given, whose reading in advance is not seen from here.
             batch_size: of that loader.
             drop_last: of that loader.
         """
-        where = {**self._pointed.as_state(), "epoch": self._epoch}
+        where = {**self._pointed.as_state(), **self._sharing, "epoch": self._epoch}
         if batches is None:
             return {**where, "given": self._given}
         return {**where, "batches": batches, "batch_size": batch_size, "drop_last": drop_last}
@@ -108,7 +108,8 @@ class RoundStream(IterableRows):
         """Go on where a state was taken, in the same round, even if there is a newer one: it comes with the next epoch.
 
         Raises:
-            UsageError: the round is of another dataset or format, or is no longer there.
+            UsageError: the round is of another dataset or format, or is no longer there; or rows were shared out otherwise, so that the
+                number of those that were given says nothing here.
         """
         found = pointed_again(open_storage(self._root), state)
         if (found.format, found.stage) != (self._format, self._stage) or self._dataset not in (None, found.dataset):
@@ -116,7 +117,18 @@ class RoundStream(IterableRows):
                 f"the state is of {found.dataset!r}, format {found.format!r}, stage {found.stage!r}",
                 "load it into a stream of the same ones",
             )
+        for name, own in self._sharing.items():
+            if state.get(name, own) != own:
+                raise UsageError(
+                    f"the state was taken with {name} {state[name]}, and this stream has {name} {own}: its rows are others",
+                    f"load it into a stream with {name} {state[name]}, or begin the epoch anew",
+                )
         self._settle(found.as_state(), int(state["epoch"]), dict(state))
+
+    @property
+    def _sharing(self) -> State:
+        """What decides, beside the round, the epoch and the rank, which rows come when."""
+        return {"seed": self._seed, "tail": self._tail, "ranks": self._reader.ranks}
 
     def _settle(self, state: State | None, epoch: int, going_on: State | None) -> None:
         assert state is not None

@@ -24,6 +24,7 @@ from tasks.models.fingerprint import ModelSpec, weights_of
 from tasks.models.fitting import Made, fitting
 from tasks.models.location import locate
 from tasks.models.memory import keep_freed_memory
+from tasks.models.spans import length_of
 from tasks.runner.cores import worker_cores
 
 Report = Callable[[int], None]
@@ -133,10 +134,7 @@ def check_tokenizer(tokenizer: Any, name: str) -> None:
 def _max_length(model: Any, wanted: int) -> int:
     """The wanted number of tokens, or fewer where the model has no positions for so many."""
     config = getattr(model[0], "config", None)
-    positions = getattr(config, "max_position_embeddings", None) or wanted
-    if getattr(config, "model_type", "") in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
-        positions -= 2  # these count from padding_idx + 1
-    return int(min(wanted, positions))
+    return length_of(getattr(config, "model_type", None), getattr(config, "max_position_embeddings", None), wanted)
 
 
 def tokenise(model: Any, inputs: Sequence[Any], prompt: str, name: str) -> Encoded:

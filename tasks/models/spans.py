@@ -18,6 +18,7 @@ from tasks.store.tables import local_file
 
 _WORD = re.compile(r"\S+")
 WORDS = "words"
+_FROM_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})  # their positions count from padding_idx + 1
 
 
 class Sight(NamedTuple):
@@ -93,8 +94,20 @@ def sight_of(model: ModelSettings, storage: Storage | None = None) -> Sight | No
     if found is None:
         return None
     tokenizer, checksum, config = found
-    positions = (json.loads(config.read_text()) if config is not None else {}).get("max_position_embeddings") or model.max_length
-    return Sight(tokenizer, checksum, min(model.max_length, int(positions)), model.document_prompt, model.title_template)
+    given = json.loads(config.read_text(encoding="utf-8")) if config is not None else {}
+    limit = length_of(given.get("model_type"), given.get("max_position_embeddings"), model.max_length)
+    return Sight(tokenizer, checksum, limit, model.document_prompt, model.title_template)
+
+
+def length_of(model_type: str | None, positions: int | None, wanted: int) -> int:
+    """The wanted number of tokens, or fewer where a model has no positions for so many.
+
+    >>> length_of("bert", 512, 1024), length_of("xlm-roberta", 514, 1024), length_of("bert", None, 1024), length_of("roberta", 514, 256)
+    (512, 512, 1024, 256)
+    """
+    if not positions:
+        return wanted
+    return int(min(wanted, positions - 2 if model_type in _FROM_PADDING else positions))
 
 
 def _of_folder(model: ModelSettings) -> tuple[str, str, Path | None] | None:

@@ -239,6 +239,17 @@ def test_a_checkpoint_in_the_root_sees_no_more_than_the_model_it_came_from(site,
         sight_of(checkpoint.model_copy(update={"path": reference(part).replace(part.key, digest("another"))}), site.storage)
 
 
+def test_a_model_like_roberta_sees_two_tokens_fewer_than_it_has_positions(tmp_path):
+    for file in packaged().iterdir():
+        if file.name != "config.json":
+            (tmp_path / file.name).symlink_to(file)
+    for kind, seen in (("xlm-roberta", 512), ("bert", 514)):
+        (tmp_path / "config.json").write_text(f'{{"model_type": "{kind}", "max_position_embeddings": 514}}')
+        sight = sight_of(ModelSettings(path=str(tmp_path), max_length=1024))
+        assert sight is not None
+        assert sight.limit == seen
+
+
 def test_what_a_model_sees_counts_prompt_and_special_tokens():
     spans = Spans(str(packaged()))
     text = "one two three four five six"

@@ -111,6 +111,20 @@ def test_a_stream_goes_on_at_a_row_even_in_a_round_that_is_no_longer_the_newest(
     assert sorted(numbers(later)) == list(range(100, 100 + ROWS))  # the next epoch is the newest round
 
 
+@pytest.mark.parametrize("other", [{"seed": 6}, {"seed": 5, "ranks": 4}, {"seed": 5, "ranks": 2, "tail": "drop"}])
+def test_a_state_does_not_go_on_among_other_rows(local, other):
+    stream = RoundStream(local.storage.root, seed=5, rank=1, ranks=2)
+    rows = iter(stream)
+    head = [next(rows)["n"] for _ in range(3)]
+    state = json.loads(json.dumps(stream.state_dict()))
+    with pytest.raises(UsageError, match="the state was taken with") as error:
+        RoundStream(local.storage.root, **{"rank": 1, "ranks": 2, **other}).load_state_dict(state)
+    assert "begin the epoch anew" in error.value.mend
+    same = RoundStream(local.storage.root, seed=5, rank=1, ranks=2)
+    same.load_state_dict(state)
+    assert head + numbers(same) == numbers(RoundStream(local.storage.root, seed=5, rank=1, ranks=2))
+
+
 @pytest.mark.parametrize("seed", [None, 3])
 def test_ranks_and_a_loaders_workers_share_the_rows(world, seed):
     read = [
