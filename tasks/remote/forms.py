@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -108,9 +109,15 @@ def bare(content: str) -> str:
     return text
 
 
-def most_tokens(messages: Sequence[Message]) -> int:
-    """What a prompt can have at the most: no token is shorter than a byte, and each message has a few around it."""
-    return prompt_bytes(messages) + 16 * len(messages) + 16
+def most_tokens(messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> int:
+    """What a prompt can have at the most: no token is shorter than a byte, and each message has a few around it.
+
+    Args:
+        messages: role and content each.
+        schema: that is sent along, which endpoints count as part of the prompt.
+    """
+    form = len(json.dumps(schema).encode()) if schema else 0
+    return prompt_bytes(messages) + 16 * len(messages) + 16 + form
 
 
 def prompt_bytes(messages: Sequence[Message]) -> int:

@@ -154,7 +154,7 @@ class Run(Generic[Form]):
 
     def _once(self, messages: list[Message]) -> tuple[Reply, Spent, float]:
         """One request, paid for."""
-        bound = most_tokens(messages)
+        bound = most_tokens(messages, self._schema if self._settings.json_mode == "schema" else None)
         most = Spent(1, bound, self._settings.max_tokens, self._settings.cost(bound, self._settings.max_tokens))
         self._pace.turn(most.tokens)
         with self._budget.call(most) as charge:

@@ -14,7 +14,7 @@ from tasks.remote.answers import MAX_SEGMENTS, Answer, find, keep, segments, sto
 from tasks.remote.ask import Question, ask, keys_of, known
 from tasks.remote.budget import Budget
 from tasks.remote.client import Client
-from tasks.remote.forms import most_tokens
+from tasks.remote.forms import form_schema, most_tokens
 from tasks.remote.settings import BudgetSettings, ChatSettings
 from tasks.store.storage import open_storage
 from tests.remote.server import Behaviour, Endpoint, serving
@@ -179,6 +179,18 @@ def test_a_budget_of_nothing_sends_nothing(storage):
     with serving(Endpoint(well)) as endpoint:
         found = ask(storage, settings(endpoint), questions(3), Verdict, Budget(BudgetSettings(calls=0)))
         assert (endpoint.calls, found.open, found.stopped) == (0, 3, "the budget of calls is used up")
+
+
+def test_a_budget_has_room_for_the_form_that_is_asked_for(storage):
+    """Endpoints count the schema as part of the prompt."""
+    (asked,) = questions(1)
+    form = len(json.dumps(form_schema(Verdict)))
+    with serving(Endpoint(well)) as endpoint:
+        for mode, most in (("none", 0), ("schema", form)):
+            chosen = settings(endpoint, json_mode=mode)
+            least = most_tokens(asked.messages) + chosen.max_tokens + most
+            assert ask(storage, chosen, [asked], Verdict, Budget(BudgetSettings(tokens=least - 1))).stopped.endswith("tokens is used up")
+            assert ask(storage, chosen, [asked], Verdict, Budget(BudgetSettings(tokens=least))).open == 0
 
 
 def test_a_budget_in_money_needs_prices(storage):
