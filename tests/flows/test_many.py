@@ -231,7 +231,7 @@ def test_formats_without_columns_mix_recipes_of_any_number(tmp_path, sources):
         ({"members": {"soups": {"search": ["soups"]}}}, "which is no other dataset of the list"),
         ({"members": {"soups": {"weight": 0}}}, "greater than 0"),
         ({"dataset": {"name": "wings", "format": "beir", "path": "wings"}}, "dataset: it would not be read beside datasets"),
-        ({"datasets": "soups"}, "datasets: Input should be a valid tuple|valid tuple"),
+        ({"datasets": "soups"}, "valid tuple"),
     ],
 )
 def test_settings_that_do_not_fit(tmp_path, sources, changes, said):
