@@ -76,3 +76,35 @@ def test_sentence_transformers_takes_the_dataset_for_no_text(storage):
     batch = collator(rows)
     assert batch["dataset_name"] == "d"
     assert seen == [["a", "b"], ["p", "q"], ["n", "m"]]
+
+
+def test_sentence_transformers_trainer_reads_the_batches_in_order(tmp_path):
+    """As docs/bring.md says: its trainer refuses the column in a plain dataset, and shuffles unless it is told not to."""
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from torch.utils.data import BatchSampler, SequentialSampler
+
+    from tasks.models.location import packaged
+
+    names = ["a", "a", "b", "b", "a", "a"]
+    train = Dataset.from_dict({"anchor": [f"q{row}" for row in range(6)], "positive": ["p"] * 6, "dataset_name": names})
+    model = SentenceTransformer(str(packaged()), device="cpu")
+    given = {"output_dir": str(tmp_path), "per_device_train_batch_size": 2, "use_cpu": True, "report_to": "none"}
+    with pytest.raises(ValueError, match="dataset_name"):
+        SentenceTransformerTrainer(model, SentenceTransformerTrainingArguments(**given), train)
+
+    def named(rows):
+        return {"dataset_name" if name == "source" else name: values for name, values in rows.items()}
+
+    def in_order(dataset, batch_size, drop_last, **_):
+        return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
+
+    train = train.rename_column("dataset_name", "source").with_transform(named)
+    args = SentenceTransformerTrainingArguments(**given, batch_sampler=in_order, prompts={"a": {"anchor": "find: "}})
+    batches = list(SentenceTransformerTrainer(model, args, train).get_train_dataloader())
+    assert [batch["dataset_name"] for batch in batches] == ["a", "b", "a"]
+    read = [model.tokenizer.batch_decode(batch["anchor_input_ids"], skip_special_tokens=True) for batch in batches]
+    assert {text for batch in batches for text in model.tokenizer.batch_decode(batch["positive_input_ids"], skip_special_tokens=True)} == {
+        "p"
+    }
+    assert read == [["find : q0", "find : q1"], ["q2", "q3"], ["find : q4", "find : q5"]]
