@@ -20,6 +20,7 @@ from tasks.audit.promotions import publish_promotion, standing_pairs
 from tasks.audit.records import RoundRecord
 from tasks.errors import UsageError
 from tasks.judge.settings import JudgeSettings
+from tasks.review.records import sure_labels
 from tasks.review.signals import JUDGE
 from tasks.runner.runner import Context
 from tasks.schema import PROMOTIONS
@@ -95,15 +96,21 @@ def keep_judging(storage: Storage, table: Table, record: RoundRecord, selected: 
 
 
 def _relabelled(storage: Storage, table: Table, record: RoundRecord, found: JudgedRecipe) -> pa.Table:
-    """Relabelled pairs that are no labels yet, of queries that train, as promotions."""
+    """Relabelled pairs that are no labels yet and that no reviewer called not relevant, of queries that train, as promotions."""
     splits = pa.concat_tables([read_table(storage, part.file("queries.parquet"), ["query_id", "split"]) for part in table.queries])
     best = """
 SELECT j.query_id, j.doc_id, j.relevance::DOUBLE AS score FROM judged j
 JOIN splits s ON s.query_id = j.query_id AND coalesce(lower(s.split), 'train') = 'train'
 LEFT JOIN standing t ON t.query_id = j.query_id AND t.doc_id = j.doc_id
+ANTI JOIN (SELECT query_id, doc_id FROM reviewed WHERE NOT relevant) r ON r.query_id = j.query_id AND r.doc_id = j.doc_id
 WHERE j.relevance > $above::FLOAT AND t.query_id IS NULL
 QUALIFY row_number() OVER (PARTITION BY j.query_id ORDER BY j.relevance DESC, j.doc_id) <= $most ORDER BY j.query_id, j.doc_id"""
-    tables = {"judged": found.table, "splits": splits, "standing": standing_pairs(storage, record.dataset)}
+    tables = {
+        "judged": found.table,
+        "splits": splits,
+        "standing": standing_pairs(storage, record.dataset),
+        "reviewed": sure_labels(storage, record.dataset),
+    }
     chosen = run(best, tables, {"above": found.settings.relabel_from, "most": found.settings.relabel_per_query})
     empty = pa.nulls(chosen.num_rows, pa.float64())
     columns = {name: empty for name in ("teacher_probability", "teacher_margin", "label_evidence", "second_score")}

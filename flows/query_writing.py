@@ -16,7 +16,7 @@ from flows.asking import About, ask_for
 from flows.checks import check_new_folder
 from flows.settings import MineSettings
 from tasks.audit.build import build_audit
-from tasks.corpus.task import ingest_documents
+from tasks.corpus.task import ingest_documents, query_texts
 from tasks.embed.task import embed_documents
 from tasks.folds import group_draws
 from tasks.models.fingerprint import query_spec
@@ -24,7 +24,7 @@ from tasks.models.remote import open_embedder
 from tasks.remote.budget import Budget
 from tasks.runner.runner import Context
 from tasks.store.folders import whole_folder
-from tasks.store.keys import digest
+from tasks.store.keys import digest, norm_hash
 from tasks.store.manifest import Part
 from tasks.store.tables import read_array, read_table
 from tasks.write.queries import (
@@ -88,7 +88,8 @@ def write_queries(
     questions = query_questions(prompt, settings, sources)
     asked = ask_for(context, asking, settings.model, questions, Queries, Budget(settings.budget), export)
     build_audit(context.storage)
-    written = written_queries(sources, asked.forms, frozenset())
+    known = frozenset(norm_hash(text) for text in query_texts(context, mined.dataset))
+    written = written_queries(sources, asked.forms, known)
     _filter(context, mined, settings, documents, sources, written)
     found = WrittenQueries(target, len(sources), len(sources) - asked.open, counted(written), asked.stopped)
     record = {**found.as_json(), "folder": target.name, "about": about, "open": asked.open}

@@ -14,6 +14,7 @@ from tasks.runner.prefect_task import stage_task
 from tasks.runner.runner import Context
 from tasks.runner.stage import Job, Stage
 from tasks.store.manifest import StageManifest
+from tasks.store.tables import read_table
 
 _TASKS = {
     stage.name: stage_task(stage)
@@ -38,6 +39,16 @@ def ingest_documents(context: Context, settings: DatasetSettings) -> StageManife
     Raises:
         InputError: sources are missing or unusable, or too many rows are.
     """
-    read = _TASKS[ingest.STAGE.name](context, dataset.ingest_jobs(context.storage, settings, find_sources(settings)))
+    read = _ingested(context, settings)
     check_rejected(context.storage, read.parts, settings.max_rejected, settings.name)
     return _TASKS[documents.STAGE.name](context, dataset.documents_jobs(read))
+
+
+def query_texts(context: Context, settings: DatasetSettings) -> list[str]:
+    """The texts of a dataset's own queries, of every split; it may have none."""
+    files = [file for part in _ingested(context, settings).parts for file in part.files if file.name.startswith("queries-q")]
+    return [text for file in files for text in read_table(context.storage, file, ["text"])["text"].to_pylist()]
+
+
+def _ingested(context: Context, settings: DatasetSettings) -> StageManifest:
+    return _TASKS[ingest.STAGE.name](context, dataset.ingest_jobs(context.storage, settings, find_sources(settings)))

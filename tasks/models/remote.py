@@ -108,7 +108,13 @@ class _Remote:
             ModelError: the endpoint names another model or revision by now.
         """
         name = f"remote/{self.spec.fingerprint}"
-        known = update_pointer(storage, name, lambda present: found if present is None else None) or found
+
+        def learnt(present: dict[str, Any] | None) -> dict[str, Any] | None:
+            if present is None:
+                return found
+            return {**present, "served": found["served"]} if found["served"] and not present["served"] else None  # /info failed then
+
+        known = update_pointer(storage, name, learnt) or found
         if known["served"] and found["served"] and known["served"] != found["served"]:
             raise self._changed(f"the endpoint serves {found['served']}, and {known['served']} before")
         return known

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from flows.cache_only import Quiet
 from flows.cli import app
-from flows.judge_round import judge_round, keep_judging
+from flows.judge_round import _relabelled, judge_round, keep_judging
 from flows.judged_recipe import with_judgements, without_judgements
 from flows.judgement import print_judged
 from flows.judging import _PAIRS, check_judge, judge_recipe
@@ -140,6 +140,16 @@ def test_a_pair_can_be_dropped_as_a_whole(context, table, models, before):
     assert leaks(after) == 0
     decisions = read_parts(context.storage, decide(context, table, found.recipe, 0).decisions.parts, "decisions.parquet").to_pylist()
     assert {row["query_id"] for row in decisions if row["reason"] == "judged_pair"} == bad
+
+
+def test_what_a_reviewer_called_not_relevant_is_promoted_by_no_judge(context, table, models, monkeypatch):
+    chosen = settings(models, "r", action="relabel", labels=True)
+    found = judge_recipe(context, table, TOP, chosen, 0)
+    record = find_round(context.storage, "toy")
+    every = _relabelled(context.storage, table, record, found)
+    reviewed = every.select(["query_id", "doc_id"]).slice(0, 3).append_column("relevant", pa.array([False, False, True]))
+    monkeypatch.setattr("flows.judge_round.sure_labels", lambda storage, dataset: reviewed)
+    assert _relabelled(context.storage, table, record, found).num_rows == every.num_rows - 2 > 0
 
 
 def test_relabelled_pairs_are_positives_and_labels_of_the_next_round(context, table, models):

@@ -69,6 +69,17 @@ def test_a_budget_ends_writing_and_the_same_command_goes_on(tmp_path):
             write_queries(context, mined, chosen, out)
 
 
+def test_the_datasets_own_queries_are_not_written_again(tmp_path):
+    mined = six_pages(tmp_path)
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": "What is KNOWN of rivers?"}) + "\n")
+    context = Context(open_storage(mined.root), lambda: InlineExecutor(2), Quiet())
+    with serving(Endpoint(writer)) as endpoint:
+        chosen = QueryWriteSettings(model={"url": endpoint.url, "model": "writer"}, per_document=4)
+        found = write_queries(context, mined, chosen, tmp_path / "out")
+    assert (found.queries["kept"], found.queries["same_query"]) == (5, 7)
+    assert "rivers" not in (tmp_path / "out" / "queries.jsonl").read_text()
+
+
 def test_queries_are_kept_where_retrieval_leads_back(tmp_path):
     mined = six_pages(tmp_path)
     context = Context(open_storage(mined.root), lambda: InlineExecutor(2), Quiet())

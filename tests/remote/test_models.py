@@ -112,6 +112,16 @@ def test_teis_info_is_compared_with_what_is_declared(storage, endpoint):  # noqa
         RemoteEmbedder(storage, document_spec(remote(endpoint, "tei")))
 
 
+def test_what_is_served_is_learnt_once_the_endpoint_says_it(storage, endpoint):  # noqa: F811
+    served = document_spec(remote(endpoint, "tei"))
+    RemoteEmbedder(storage, served)  # /info is not answered
+    endpoint.info = {"model_id": "all-MiniLM-L6-v2", "model_sha": "abc"}
+    RemoteEmbedder(storage, served)
+    endpoint.info = {"model_id": "all-MiniLM-L6-v2", "model_sha": "new"}
+    with pytest.raises(ModelError, match="serves all-MiniLM-L6-v2@new, and all-MiniLM-L6-v2@abc before"):
+        RemoteEmbedder(storage, served)
+
+
 def test_scores_are_those_of_the_local_teacher(storage, spec):  # noqa: F811
     local = CrossEncoder(spec)
     pairs = [(f"query {place // 7}", text) for place, text in enumerate(TEXTS)]
