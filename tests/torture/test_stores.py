@@ -17,7 +17,8 @@ def fails_after(count):
 
 @pytest.mark.fault(
     "a store that fails",
-    "a proxy before SeaweedFS: 503 SlowDown for good after 150 requests; then 8 % of uploads and 3 % of the rest spoilt: 503, 500 though done, cut, hung",
+    "a proxy before SeaweedFS: 503 SlowDown for good after 150 requests; "
+    "then 8 % of uploads and 3 % of the rest spoilt: 503, 500 though done, cut, hung",
 )
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
