@@ -8,7 +8,10 @@ from tests.audit.at_once import BROKEN, one_round, read, write
 from tests.audit.world import new_world
 
 
-@pytest.mark.fault("writers and readers of the audit at once", "two processes that publish and three that query, 4 and 60 seconds")
+@pytest.mark.fault(
+    "writers and readers of the audit at once",
+    "two processes that publish and three that query, for 4 seconds; in the long form also for 60",
+)
 @pytest.mark.parametrize("seconds", [4, pytest.param(60, marks=pytest.mark.slow)])
 def test_two_writers_of_rounds_and_three_readers_at_once(tmp_path, seconds):
     world = new_world(tmp_path)
