@@ -30,7 +30,8 @@ def materialise(storage: Storage, part: Part) -> Path:
     """
     records = model_files(part)
     if storage.is_local:
-        name, path = next((name, local_file(storage, record)) for name, record in records.items())
+        paths = {name: local_file(storage, record) for name, record in records.items()}  # each compared with its checksum
+        name, path = next(iter(paths.items()))
         return Path(str(path).removesuffix(f"/{name}"))
     base = Path(tempfile.gettempdir()) / f"hardmine-{os.getuid()}" / "models"
     base.mkdir(parents=True, exist_ok=True, mode=0o700)

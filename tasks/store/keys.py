@@ -5,7 +5,9 @@ Keys are made of content only: never of a path, a date or a function's source te
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import unicodedata
 from pathlib import Path
@@ -39,11 +41,18 @@ def bytes_checksum(data: bytes | memoryview) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """:func:`bytes_checksum` of a local file, read in pieces."""
-    state = xxhash.xxh3_128()
+    """:func:`bytes_checksum` of a local file, read in pieces.
+
+    Raises:
+        OSError: it cannot be read, or ends before its size: no checksum of a part stands for the whole.
+    """
+    state, size, read = xxhash.xxh3_128(), path.stat().st_size, 0
     with path.open("rb") as handle:
         while chunk := handle.read(_CHUNK):
             state.update(chunk)
+            read += len(chunk)
+    if read < size:
+        raise OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {read} of {size} bytes were read", str(path))
     return state.hexdigest()
 
 

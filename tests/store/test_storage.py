@@ -1,3 +1,4 @@
+import io
 import json
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import StorageError
-from tasks.store.keys import bytes_checksum
+from tasks.store.keys import bytes_checksum, file_checksum
 from tasks.store.manifest import Part, commit_part, part_name, read_part
 from tasks.store.output import Output
 from tasks.store.pointers import read_pointer, rebuild_pointer, update_pointer
@@ -131,6 +132,17 @@ def overwrite(storage, name, data):
     if not storage.is_local and storage.size(name):
         (storage._cache / bytes_checksum(storage.read_bytes(name))).unlink(missing_ok=True)
     storage.put_bytes(name, data)
+
+
+def test_a_file_that_is_read_in_part_has_no_checksum(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    whole = file_checksum(path)
+    monkeypatch.setattr("pathlib.Path.open", lambda self, mode: io.BytesIO(b"01234"))
+    with pytest.raises(OSError, match="5 of 10 bytes were read"):
+        file_checksum(path)
+    monkeypatch.undo()
+    assert file_checksum(path) == whole
 
 
 @pytest.mark.fault("a flipped byte of a file", "a table and an array, on a disk and on S3")
