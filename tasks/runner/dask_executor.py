@@ -153,23 +153,27 @@ class DaskExecutor:
         """Whether there is a worker for what is left; those that have come are checked."""
         if self._client.status == "closed":
             raise CancelledError
-        workers = self._client.scheduler_info()["workers"]
+        workers = self._known()
         self._note(absence, wants_device(workers) if with_device else bool(workers))
 
     def _note(self, absence: Absence, present: bool) -> None:
         if absence.seen(present):
             self._examine()
 
+    def _known(self) -> dict[str, Any]:
+        """The workers that the scheduler told of, by address; none while it is away."""
+        return dict(self._client.scheduler_info().get("workers", {}))
+
     def _examine(self) -> dict[str, Any]:
         """The workers that are there; those of a shared scheduler are checked when they are first seen."""
-        workers: dict[str, Any] = self._client.scheduler_info()["workers"]
+        workers = self._known()
         if self._cluster is None and set(workers) - self._checked:
             check_workers(self._client, self._address)
             self._checked |= set(workers)
         return workers
 
     def _await_worker(self) -> None:
-        if self._client.scheduler_info()["workers"]:
+        if self._known():
             return
         self._say(f"cluster {self._address} has no workers: waiting {self._patience:,.0f} s for the first")
         try:
