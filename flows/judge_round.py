@@ -101,9 +101,9 @@ def _relabelled(storage: Storage, table: Table, record: RoundRecord, found: Judg
     best = """
 SELECT j.query_id, j.doc_id, j.relevance::DOUBLE AS score FROM judged j
 JOIN splits s ON s.query_id = j.query_id AND coalesce(lower(s.split), 'train') = 'train'
-LEFT JOIN standing t ON t.query_id = j.query_id AND t.doc_id = j.doc_id
+ANTI JOIN standing t ON t.query_id = j.query_id AND t.doc_id = j.doc_id
 ANTI JOIN (SELECT query_id, doc_id FROM reviewed WHERE NOT relevant) r ON r.query_id = j.query_id AND r.doc_id = j.doc_id
-WHERE j.relevance > $above::FLOAT AND t.query_id IS NULL
+WHERE j.relevance > $above::FLOAT
 QUALIFY row_number() OVER (PARTITION BY j.query_id ORDER BY j.relevance DESC, j.doc_id) <= $most ORDER BY j.query_id, j.doc_id"""
     tables = {
         "judged": found.table,

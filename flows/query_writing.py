@@ -16,7 +16,7 @@ from flows.asking import About, ask_for
 from flows.checks import check_new_folder
 from flows.settings import MineSettings
 from tasks.audit.build import build_audit
-from tasks.corpus.task import ingest_documents, query_texts
+from tasks.corpus.task import ingest_documents
 from tasks.embed.task import embed_documents
 from tasks.folds import group_draws
 from tasks.models.fingerprint import query_spec
@@ -82,14 +82,14 @@ def write_queries(
     _check_folder(target, about)
     prompt = query_prompt(settings)
     settings.budget.check(settings.model)
-    documents = ingest_documents(context, mined.dataset).parts
+    manifest, own = ingest_documents(context, mined.dataset)
+    documents = manifest.parts
     sources = _chosen(context, documents, settings)
     asking = About(mined.dataset.name, 0, "write queries", "documents", prompt.label)
     questions = query_questions(prompt, settings, sources)
     asked = ask_for(context, asking, settings.model, questions, Queries, Budget(settings.budget), export)
     build_audit(context.storage)
-    known = frozenset(norm_hash(text) for text in query_texts(context, mined.dataset))
-    written = written_queries(sources, asked.forms, known)
+    written = written_queries(sources, asked.forms, frozenset(norm_hash(text) for text in own))
     _filter(context, mined, settings, documents, sources, written)
     found = WrittenQueries(target, len(sources), len(sources) - asked.open, counted(written), asked.stopped)
     record = {**found.as_json(), "folder": target.name, "about": about, "open": asked.open}

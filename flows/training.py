@@ -35,6 +35,7 @@ from tasks.models.stored import as_reference, location, reference
 from tasks.models.train_settings import TrainSettings
 from tasks.runner.runner import Context
 from tasks.select.recipe import Recipe
+from tasks.store.manifest import StageManifest
 from tasks.store.storage import Storage
 from tasks.store.tables import read_table
 
@@ -117,18 +118,7 @@ def train(
     (part,) = manifest.parts
     if target is not None:
         shutil.copytree(materialise(storage, part), target, dirs_exist_ok=True)
-    trained = TrainingRecord(
-        dataset=record.dataset,
-        round=record.number,
-        recipe=selection.recipe,
-        selection_id=selection.selection_id,
-        train=StageRef(stage=manifest.stage, key=manifest.key),
-        base=base,
-        model=part_digest(part),
-        path=reference(part),
-        facts={name: value for name, value in part.meta.items() if name != "losses"},
-    )
-    publish_training(storage, trained)
+    keep_training(storage, record, selection.recipe, selection.selection_id, base, manifest)
     return Trained(
         round=f"{record.dataset}/{record.number}",
         recipe=selection.recipe,
@@ -136,6 +126,32 @@ def train(
         facts=dict(part.meta),
         cached=costs.costs[-1].cached,
     )
+
+
+def keep_training(storage: Storage, record: RoundRecord, recipe: str, selection_id: str, base: str, manifest: StageManifest) -> None:
+    """Record a training with the round whose rows it read.
+
+    Args:
+        storage: the root.
+        record: the round.
+        recipe: whose rows they were.
+        selection_id: of the selection.
+        base: the weights that it began with.
+        manifest: of the training; its only part has the model.
+    """
+    (part,) = manifest.parts
+    trained = TrainingRecord(
+        dataset=record.dataset,
+        round=record.number,
+        recipe=recipe,
+        selection_id=selection_id,
+        train=StageRef(stage=manifest.stage, key=manifest.key),
+        base=base,
+        model=part_digest(part),
+        path=reference(part),
+        facts={name: value for name, value in part.meta.items() if name != "losses"},
+    )
+    publish_training(storage, trained)
 
 
 def evaluate_checkpoint(

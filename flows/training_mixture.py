@@ -12,8 +12,7 @@ from flows.looking_back import card_text
 from flows.results import CostRecorder
 from flows.stored import find_round, stored_settings, stored_stage, stored_table
 from flows.trained_on import lists_behind
-from flows.training import Trained
-from tasks.audit.checkpoints import TrainingRecord, publish_training
+from flows.training import Trained, keep_training
 from tasks.audit.records import RoundRecord, StageRef, dataset_names
 from tasks.errors import UsageError
 from tasks.finetune.card import uses
@@ -21,7 +20,7 @@ from tasks.finetune.mixture import described
 from tasks.finetune.stage import Behind
 from tasks.finetune.task import train_on_mixture
 from tasks.mixture.settings import TRAINED
-from tasks.models.fingerprint import part_digest, query_spec
+from tasks.models.fingerprint import query_spec
 from tasks.models.materialise import materialise
 from tasks.models.settings import ModelSettings
 from tasks.models.stored import location, reference
@@ -69,18 +68,7 @@ def train_mixture(context: Context, name: str, settings: TrainSettings, target: 
     if target is not None:
         shutil.copytree(materialise(storage, made), target, dirs_exist_ok=True)
     for one, record in zip(told, records, strict=True):
-        training = TrainingRecord(
-            dataset=record.dataset,
-            round=record.number,
-            recipe=str(one["recipe"]),
-            selection_id=str(one["selection_id"]),
-            train=StageRef(stage=manifest.stage, key=manifest.key),
-            base=base,
-            model=part_digest(made),
-            path=reference(made),
-            facts={fact: value for fact, value in made.meta.items() if fact != "losses"},
-        )
-        publish_training(storage, training)
+        keep_training(storage, record, str(one["recipe"]), str(one["selection_id"]), base, manifest)
     return Trained(
         round=f"mixture {name}",
         recipe=", ".join(dict.fromkeys(str(one["recipe"]) for one in told)),

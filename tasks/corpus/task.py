@@ -33,22 +33,17 @@ def ingest_dataset(
     return dataset.ingest_dataset(context, settings, seed, run, further, sight)
 
 
-def ingest_documents(context: Context, settings: DatasetSettings) -> StageManifest:
+def ingest_documents(context: Context, settings: DatasetSettings) -> tuple[StageManifest, list[str]]:
     """Read a dataset's documents alone: ``ingest`` and ``documents``. There need be no query.
+
+    Returns:
+        (stage ``documents``, the texts of the dataset's own queries, of every split).
 
     Raises:
         InputError: sources are missing or unusable, or too many rows are.
     """
-    read = _ingested(context, settings)
+    read = _TASKS[ingest.STAGE.name](context, dataset.ingest_jobs(context.storage, settings, find_sources(settings)))
     check_rejected(context.storage, read.parts, settings.max_rejected, settings.name)
-    return _TASKS[documents.STAGE.name](context, dataset.documents_jobs(read))
-
-
-def query_texts(context: Context, settings: DatasetSettings) -> list[str]:
-    """The texts of a dataset's own queries, of every split; it may have none."""
-    files = [file for part in _ingested(context, settings).parts for file in part.files if file.name.startswith("queries-q")]
-    return [text for file in files for text in read_table(context.storage, file, ["text"])["text"].to_pylist()]
-
-
-def _ingested(context: Context, settings: DatasetSettings) -> StageManifest:
-    return _TASKS[ingest.STAGE.name](context, dataset.ingest_jobs(context.storage, settings, find_sources(settings)))
+    files = [file for part in read.parts for file in part.files if file.name.startswith("queries-q")]
+    texts = [text for file in files for text in read_table(context.storage, file, ["text"])["text"].to_pylist()]
+    return _TASKS[documents.STAGE.name](context, dataset.documents_jobs(read)), texts

@@ -3,7 +3,6 @@
 import pytest
 from pydantic import ValidationError
 
-from tasks.errors import UsageError
 from tasks.judge.questions import Verdict, judge_prompt, judge_questions
 from tasks.judge.settings import JudgeSettings
 
@@ -36,14 +35,6 @@ def test_texts_are_cut_and_the_instruction_is_put_in(tmp_path):
     chosen = SETTINGS.model_copy(update={"prompt": str(path), "max_characters": 3, "instruction": "be strict"})
     (question,) = judge_questions(judge_prompt(chosen), chosen, ["query"], [""], ["document"])
     assert question.messages[0]["content"] == "be strict|que||doc"
-
-
-@pytest.mark.parametrize("missing", ["query", "document"])
-def test_a_prompt_that_hides_what_it_is_about_is_refused(tmp_path, missing):
-    path = tmp_path / "own-1.txt"
-    path.write_text("[user]\n" + " ".join(f"{{{{{name}}}}}" for name in ("query", "document") if name != missing))
-    with pytest.raises(UsageError, match=missing):
-        judge_prompt(SETTINGS.model_copy(update={"prompt": str(path)}))
 
 
 @pytest.mark.parametrize(("given", "words"), [

@@ -1,7 +1,12 @@
 import pytest
 
 from tasks.errors import UsageError
+from tasks.judge.questions import judge_prompt
+from tasks.judge.settings import JudgeSettings
 from tasks.remote.prompts import FOLDER, load_prompt
+from tasks.write.negatives import write_prompt
+from tasks.write.queries import QueryWriteSettings, query_prompt
+from tasks.write.settings import WriteSettings
 
 
 def test_values_are_put_in_as_they_are(tmp_path):
@@ -23,6 +28,19 @@ def test_a_wrong_prompt_names_its_line(tmp_path, text, words):
     (tmp_path / "own.txt").write_text(text)
     with pytest.raises(UsageError, match=words):
         load_prompt("own.txt", {"query", "document"}, {"query"}, tmp_path)
+
+
+@pytest.mark.parametrize(("load", "settings", "needed"), [
+    (judge_prompt, JudgeSettings.model_validate({"cheap": {"model": "m"}}), ("query", "document")),
+    (write_prompt, WriteSettings.model_validate({"model": {"model": "m"}}), ("query", "positive")),
+    (query_prompt, QueryWriteSettings.model_validate({"model": {"model": "m"}}), ("document",)),
+])  # fmt: skip
+def test_a_prompt_that_hides_what_it_is_about_is_refused(tmp_path, load, settings, needed):
+    path = tmp_path / "own-1.txt"
+    for missing in needed:
+        path.write_text("[user]\n" + " ".join(f"{{{{{name}}}}}" for name in needed if name != missing))
+        with pytest.raises(UsageError, match=missing):
+            load(settings.model_copy(update={"prompt": str(path)}))
 
 
 def test_an_unknown_prompt_names_the_nearest():

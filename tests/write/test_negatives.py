@@ -1,8 +1,5 @@
 """What a writer of negatives is asked, and which drafts are copies."""
 
-import pytest
-
-from tasks.errors import UsageError
 from tasks.schema import SYNTHETIC
 from tasks.write.negatives import Draft, Drafts, Need, contained, document_id, looked_at, write_prompt, write_questions
 from tasks.write.settings import WriteSettings
@@ -58,11 +55,3 @@ def test_a_writer_is_asked_for_number_difficulty_and_length():
     assert "about 77 words" in told.messages[1]["content"]
     (short,) = write_questions(write_prompt(chosen), chosen, [Need("q", "?", "one")])
     assert "about 5 words" in short.messages[1]["content"]
-
-
-@pytest.mark.parametrize("missing", ["query", "positive"])
-def test_a_prompt_that_hides_what_it_is_about_is_refused(tmp_path, missing):
-    path = tmp_path / "own-1.txt"
-    path.write_text("[user]\n" + " ".join(f"{{{{{name}}}}}" for name in ("query", "positive") if name != missing))
-    with pytest.raises(UsageError, match=missing):
-        write_prompt(SETTINGS.model_copy(update={"prompt": str(path)}))
