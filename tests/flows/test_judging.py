@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from zlib import crc32
 
 import pyarrow as pa
@@ -27,6 +28,9 @@ from tasks.errors import ModelError, UsageError
 from tasks.judge.settings import JudgeSettings
 from tasks.remote.budget import Budget
 from tasks.remote.settings import BudgetSettings
+from tasks.review.labels import Answer
+from tasks.review.records import publish_review
+from tasks.review.sample import SAMPLE, Origin, Stratum, manifest_of
 from tasks.runner.inline import InlineExecutor
 from tasks.runner.runner import Context
 from tasks.schema import PROMOTED
@@ -142,14 +146,19 @@ def test_a_pair_can_be_dropped_as_a_whole(context, table, models, before):
     assert {row["query_id"] for row in decisions if row["reason"] == "judged_pair"} == bad
 
 
-def test_what_a_reviewer_called_not_relevant_is_promoted_by_no_judge(context, table, models, monkeypatch):
+def test_what_a_reviewer_called_not_relevant_is_promoted_by_no_judge(context, table, models, tmp_path):
     chosen = settings(models, "r", action="relabel", labels=True)
     found = judge_recipe(context, table, TOP, chosen, 0)
     record = find_round(context.storage, "toy")
     every = _relabelled(context.storage, table, record, found)
-    reviewed = every.select(["query_id", "doc_id"]).slice(0, 3).append_column("relevant", pa.array([False, False, True]))
-    monkeypatch.setattr("flows.judge_round.sure_labels", lambda storage, dataset: reviewed)
-    assert _relabelled(context.storage, table, record, found).num_rows == every.num_rows - 2 > 0
+    storage = open_storage(str(shutil.copytree(context.storage.root, tmp_path / "reviewed")))  # the other tests' root has no review
+    strata = (Stratum(number=0, size=every.num_rows, draws=3),)
+    origin = Origin(dataset="toy", round=1, candidate_set_id=record.candidate_set_id, seed=0, budget=3, strata=strata)
+    drawn = [{**row, "stratum": 0, "inclusion": 3 / every.num_rows, "recipes": []} for row in every.to_pylist()[:3]]
+    manifest = manifest_of(pa.Table.from_pylist(drawn, SAMPLE), origin)
+    labels = zip(manifest.pairs, ("not", "not", "relevant"), strict=True)
+    publish_review(storage, manifest, [Answer(pair=pair.pair, label=label) for pair, label in labels])
+    assert _relabelled(storage, table, record, found).num_rows == every.num_rows - 2 > 0
 
 
 def test_relabelled_pairs_are_positives_and_labels_of_the_next_round(context, table, models):
